@@ -1,5 +1,10 @@
 package oauth
 
+import (
+	"maps"
+	"slices"
+)
+
 // Reason is one code of the closed list that log lines, metric labels, the journal, pages and the wire share. Every
 // end of a connection and every refusal carries exactly one.
 type Reason string
@@ -227,11 +232,11 @@ func (r Reason) Wire() Reason {
 	return r
 }
 
-// Reasons returns the whole list by group.
+// Reasons returns the whole list by group, each group sorted.
 func Reasons() map[Group][]Reason {
 	out := map[Group][]Reason{}
-	for r, g := range groupOf {
-		out[g] = append(out[g], r)
+	for g, reasons := range sentences {
+		out[g] = slices.Sorted(maps.Keys(reasons))
 	}
 	return out
 }
