@@ -1,0 +1,96 @@
+package upstream
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"hostedmcp/auth/oauth"
+)
+
+const (
+	keysFresh = time.Hour        // a key that the provider withdrew is gone an hour later
+	keysPause = 30 * time.Second // between two fetches, whatever asks
+	minRSA    = 2048             // bits of a modulus (NIST SP 800-131A)
+)
+
+// errUnknownKey asks for a fresh key set.
+var errUnknownKey = errors.New("id_token: no key of the provider's fits it")
+
+// keySet is a JWK Set (RFC 7517 §5): its public signing keys.
+type keySet []jose.JSONWebKey
+
+func keysBrake(int) time.Duration { return keysPause }
+
+func (p *Provider) fetchKeys(ctx context.Context) (keySet, error) {
+	d, err := p.discovered.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	body, err := p.get(ctx, "key set", d.KeySet, "")
+	if err != nil {
+		return nil, err
+	}
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if json.Unmarshal(body, &set) != nil || set.Keys == nil {
+		return nil, failure(oauth.UpstreamBadAnswer, "key set: not a JWK Set")
+	}
+	return readKeys(set.Keys), nil
+}
+
+// readKeys skips what it cannot use: encryption keys, kinds that we do not know (RFC 7517 §5), symmetric keys, which
+// do not belong into a public document, and short ones.
+func readKeys(raw []json.RawMessage) keySet {
+	keys := keySet{}
+	for _, r := range raw {
+		var k jose.JSONWebKey
+		if json.Unmarshal(r, &k) != nil || (k.Use != "" && k.Use != "sig") || !k.Valid() {
+			continue
+		}
+		switch key := k.Key.(type) {
+		case *rsa.PublicKey:
+			if key.N.BitLen() < minRSA {
+				continue
+			}
+		case *ecdsa.PublicKey, ed25519.PublicKey:
+		default:
+			continue
+		}
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+// verify returns the payload if the key that the header names verifies it; with no kid in the header exactly one key
+// must. errUnknownKey: a newer set may help.
+func (s keySet) verify(jws *jose.JSONWebSignature) ([]byte, error) {
+	header := jws.Signatures[0].Header
+	var payload []byte
+	named, good := 0, 0
+	for _, k := range s {
+		if (header.KeyID != "" && k.KeyID != header.KeyID) || (k.Algorithm != "" && k.Algorithm != header.Algorithm) {
+			continue
+		}
+		named++
+		if p, err := jws.Verify(k.Key); err == nil {
+			payload, good = p, good+1
+		}
+	}
+	switch {
+	case named == 0, header.KeyID == "" && good == 0:
+		return nil, errUnknownKey
+	case good == 0:
+		return nil, errors.New("id_token: the signature does not verify")
+	case header.KeyID == "" && good > 1:
+		return nil, errors.New("id_token: no kid, and more than one key verifies it")
+	}
+	return payload, nil
+}
