@@ -42,11 +42,16 @@ type Answer struct {
 	Reason oauth.Reason
 	// Spent says that Reason's words are also what the provider says after our own lost attempt has spent the token:
 	// if the grant is in doubt and the rotation mode is not none, it ends as upstream_lost instead.
-	Spent      bool
-	Tokens     Tokens        // of Good, Unverified and Quarantined
-	Claims     *Claims       // of Good, if there was an id_token; nil = keep what was known
+	Spent  bool
+	Tokens Tokens  // of Good, Unverified and Quarantined
+	Claims *Claims // of Good, if there was an id_token; nil = keep what was known
+	// Pending, with Unverified on refresh: the id_token's key is not in memory. Commit the tokens as they are, then call
+	// Settle before any use. A caller that does not is safe and keeps the old claims.
+	Pending    bool
 	RetryAfter time.Duration // what the provider or the backoff of discovery asks for; 0 = nothing
 	Err        error         // for the log alone: our own words, no secret, nothing the provider wrote; nil for Good
+
+	idToken oauth.Secret // of Pending
 }
 
 // Tokens are the upstream tokens of one answer.

@@ -63,6 +63,13 @@ func (d *document[T]) renew(ctx context.Context) (T, error) {
 	return d.wait(ctx, wait)
 }
 
+// peek returns the copy if there is a usable one.
+func (d *document[T]) peek() (value T, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.value, d.usable(d.provider.now())
+}
+
 // ready returns nil when there is a usable copy. It starts an attempt that is due and does not wait.
 func (d *document[T]) ready() error {
 	d.mu.Lock()

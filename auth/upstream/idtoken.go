@@ -5,7 +5,6 @@ package upstream
 // runs before the tokens are handed over.
 
 import (
-	"context"
 	"crypto"
 	_ "crypto/sha256" // at_hash
 	_ "crypto/sha512" // at_hash
@@ -50,13 +49,13 @@ type expected struct {
 }
 
 // verifyIDToken returns the claims of an id_token that holds. The error is errOtherPerson (only on refresh, only under a
-// good signature) or names the rule that was broken.
-func (p *Provider) verifyIDToken(ctx context.Context, d *discovery, token string, want expected) (*Claims, error) {
+// good signature), errUnknownKey (keys has no key for it) or names the rule that was broken.
+func (p *Provider) verifyIDToken(d *discovery, keys keySource, token string, want expected) (*Claims, error) {
 	jws, err := parseJWS(token, d.algorithms())
 	if err != nil {
 		return nil, err
 	}
-	payload, err := p.verifySignature(ctx, jws)
+	payload, err := verifySignature(jws, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -133,20 +132,20 @@ func parseJWS(token string, algorithms []jose.SignatureAlgorithm) (*jose.JSONWeb
 	return jws, nil
 }
 
-// verifySignature returns the signed payload. An unknown key is looked for once more in a fresh key set.
-func (p *Provider) verifySignature(ctx context.Context, jws *jose.JSONWebSignature) ([]byte, error) {
-	keys, err := p.keys.get(ctx)
+// verifySignature returns the signed payload. An unknown key is looked for once more in a newer key set.
+func verifySignature(jws *jose.JSONWebSignature, keys keySource) ([]byte, error) {
+	set, err := keys(false)
 	if err != nil {
-		return nil, errors.New("id_token: no key set to verify it with: " + err.Error())
+		return nil, err
 	}
-	payload, err := keys.verify(jws)
+	payload, err := set.verify(jws)
 	if !errors.Is(err, errUnknownKey) {
 		return payload, err
 	}
-	if keys, err = p.keys.renew(ctx); err != nil {
-		return nil, errUnknownKey
+	if set, err = keys(true); err != nil {
+		return nil, err
 	}
-	return keys.verify(jws)
+	return set.verify(jws)
 }
 
 // checkParties: issued by the provider, for us (§3.1.3.7 rules 2 to 5).

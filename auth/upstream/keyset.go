@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -25,6 +26,33 @@ var errUnknownKey = errors.New("id_token: no key of the provider's fits it")
 
 // keySet is a JWK Set (RFC 7517 §5): its public signing keys.
 type keySet []jose.JSONWebKey
+
+// keySource returns the key set; again asks for a newer one than before.
+type keySource func(again bool) (keySet, error)
+
+// askedKeys fetches what is missing.
+func (p *Provider) askedKeys(ctx context.Context) keySource {
+	return func(again bool) (keySet, error) {
+		fetch := p.keys.get
+		if again {
+			fetch = p.keys.renew
+		}
+		set, err := fetch(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", errUnknownKey, err)
+		}
+		return set, nil
+	}
+}
+
+// knownKeys takes what is in memory and does no I/O.
+func (p *Provider) knownKeys(again bool) (keySet, error) {
+	set, ok := p.keys.peek()
+	if again || !ok {
+		return nil, errUnknownKey
+	}
+	return set, nil
+}
 
 func keysBrake(int) time.Duration { return keysPause }
 

@@ -49,7 +49,7 @@ func (p *Provider) Exchange(ctx context.Context, c Callback) Answer {
 	case idToken == "":
 		return a.unverified(errNoIDToken)
 	}
-	return p.withClaims(ctx, d, a, idToken, expected{access: tokens.Access, nonce: c.Nonce, login: true})
+	return p.withClaims(d, p.askedKeys(ctx), a, idToken, expected{access: tokens.Access, nonce: c.Nonce, login: true})
 }
 
 // RefreshRequest is one refresh of a grant's upstream token.
@@ -62,6 +62,9 @@ type RefreshRequest struct {
 // Refresh sends the refresh token (RFC 6749 §6) exactly once, on a connection of its own, without a scope parameter. The
 // caller has written its intent before and holds the grant's one flight. A context that ends after sending leaves the
 // token in doubt, so the caller's is to be a detached one.
+//
+// Nothing is fetched between the provider's answer and the return, since rotated tokens that nobody has stored are lost
+// with the process. An id_token signed with a key that is not in memory comes back Unverified and Pending: see Settle.
 func (p *Provider) Refresh(ctx context.Context, r RefreshRequest) Answer {
 	ctx, cancel := p.timeout(ctx)
 	defer cancel()
@@ -69,13 +72,39 @@ func (p *Provider) Refresh(ctx context.Context, r RefreshRequest) Answer {
 	if err != nil {
 		return unsent(err)
 	}
+	_ = p.keys.ready() // fetched meanwhile if there is none, for the id_token of the answer
 	var n note
 	_, _ = rp.RefreshTokens[*oidc.IDTokenClaims](noting(ctx, &n), d.asking(nil, p.spend), r.Token.Reveal(), "", "")
 	a, tokens, idToken := p.read200(&n)
 	if a.Outcome != Good || idToken == "" { // OpenID Connect Core §12.2: it need not hold an id_token
 		return a
 	}
-	return p.withClaims(ctx, d, a, idToken, expected{access: tokens.Access, subject: r.Subject, nonce: r.Nonce})
+	a = p.withClaims(d, p.knownKeys, a, idToken, expected{access: tokens.Access, subject: r.Subject, nonce: r.Nonce})
+	if a.Pending {
+		a.idToken = oauth.Secret(idToken)
+	}
+	return a
+}
+
+// Settle finishes an answer of Refresh that is Pending: it fetches the provider's key set, within its 30 s brake, and
+// judges the id_token. The caller has committed the tokens before and uses them only after. The result is Good,
+// Quarantined or Unverified, and no longer Pending; any other answer comes back as it is.
+func (p *Provider) Settle(ctx context.Context, r RefreshRequest, a Answer) Answer {
+	if !a.Pending {
+		return a
+	}
+	ctx, cancel := p.timeout(ctx)
+	defer cancel()
+	idToken := a.idToken.Reveal()
+	a.Pending, a.idToken = false, ""
+	d, err := p.discovered.get(ctx)
+	if err != nil {
+		return a
+	}
+	a.Outcome, a.Reason, a.Err = Good, "", nil
+	a = p.withClaims(d, p.askedKeys(ctx), a, idToken, expected{access: a.Tokens.Access, subject: r.Subject, nonce: r.Nonce})
+	a.Pending = false
+	return a
 }
 
 // unsent is the answer when discovery is in trouble: whatever the provider said to that, no token was sent.
@@ -104,13 +133,14 @@ func (p *Provider) read200(n *note) (a Answer, t Tokens, idToken string) {
 }
 
 // withClaims adds the id_token's verdict to an answer with tokens.
-func (p *Provider) withClaims(ctx context.Context, d *discovery, a Answer, idToken string, want expected) Answer {
-	claims, err := p.verifyIDToken(ctx, d, idToken, want)
+func (p *Provider) withClaims(d *discovery, keys keySource, a Answer, idToken string, want expected) Answer {
+	claims, err := p.verifyIDToken(d, keys, idToken, want)
 	switch {
 	case errors.Is(err, errOtherPerson):
 		a.Outcome, a.Reason, a.Err = Quarantined, oauth.SubjectChanged, err
 	case err != nil:
-		return a.unverified(err)
+		a = a.unverified(err)
+		a.Pending = errors.Is(err, errUnknownKey) && !want.login
 	default:
 		a.Claims = claims
 	}
