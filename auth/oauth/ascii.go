@@ -20,17 +20,3 @@ func lowerASCII(s string) string {
 		return r
 	}, s)
 }
-
-// unhex returns the value of two hexadecimal digits at the start of s.
-func unhex(s string) (byte, bool) {
-	if len(s) < 2 {
-		return 0, false
-	}
-	hi := strings.IndexByte("0123456789abcdef", s[0]|0x20)
-	lo := strings.IndexByte("0123456789abcdef", s[1]|0x20)
-	// Setting the case bit makes letters of '@'..'_' and digits of controls: only real digits may pass.
-	if hi < 0 || lo < 0 || !isAlnum(s[0]) || !isAlnum(s[1]) {
-		return 0, false
-	}
-	return byte(hi<<4 | lo), true
-}

@@ -16,7 +16,7 @@ const maxMarks = 3
 func DisplayText(s string, max int) string {
 	var out []rune
 	marks := 0
-	for _, r := range strings.ToValidUTF8(s, "") {
+	for _, r := range s {
 		switch {
 		case unicode.IsSpace(r):
 			r, marks = ' ', 0
@@ -40,6 +40,7 @@ func DisplayText(s string, max int) string {
 // invisible reports whether r has no shape of its own: Unicode's format characters (bidi marks, zero-width joiners,
 // tags), fillers, blanks that are no space, and variation selectors.
 func invisible(r rune) bool {
+	// Ranging over a string makes RuneError of what is not UTF-8.
 	const brailleBlank = '\u2800'
 	return r == utf8.RuneError || r == brailleBlank ||
 		unicode.In(r, unicode.C, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)

@@ -41,7 +41,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 // MarshalText writes the form that UnmarshalText reads.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// String writes whole days as "30d" and everything else without its zero parts: "1h", "1h30m", "90s".
+// String writes whole days as "30d" and everything else without its zero parts: "1h", "1h30m", "1m30s".
 func (d Duration) String() string {
 	v := time.Duration(d)
 	if v >= day && v%day == 0 {

@@ -41,20 +41,20 @@ func CheckIssuer(publicURL string) error {
 	if !u.slashes {
 		return errURISlashes
 	}
+	host, port, err := cutPort(u.authority)
+	if err != nil {
+		return err
+	}
 	if u.scheme != "https" && !IsLoopbackURL(publicURL) {
 		return errors.New("use https (http is for 127.0.0.1, [::1] and localhost only)")
 	}
 	if u.path != "" || strings.Contains(publicURL, "?") {
 		return fmt.Errorf("remove everything after the host: write %s://%s", u.scheme, u.authority)
 	}
-	return u.checkIssuerHost()
+	return u.checkIssuerHost(host, port)
 }
 
-func (u uri) checkIssuerHost() error {
-	host, port, err := cutPort(u.authority)
-	if err != nil {
-		return err
-	}
+func (u uri) checkIssuerHost(host, port string) error {
 	if host != lowerASCII(host) {
 		return errors.New("write the host in lower case")
 	}
@@ -75,7 +75,7 @@ func SameResource(presented, resource string) bool {
 		return false
 	}
 	authority, path := rest, ""
-	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
 		authority, path = rest[:i], rest[i:]
 	}
 	scheme, authority = lowerASCII(scheme), lowerASCII(authority)

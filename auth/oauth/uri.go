@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"encoding/hex"
 	"errors"
 	"net/url"
 	"slices"
@@ -67,8 +68,8 @@ func checkBytes(s string) error {
 		case c == '#':
 			return errURIFragment
 		case c == '%':
-			b, ok := unhex(s[i+1:])
-			if !ok || b < 0x20 || b == 0x7f || b == '/' || b == '\\' {
+			b, err := hex.DecodeString(s[i+1 : min(i+3, len(s))])
+			if err != nil || len(b) != 1 || b[0] < 0x20 || b[0] == 0x7f || b[0] == '/' || b[0] == '\\' {
 				return errURIEscape
 			}
 		case !isUnreserved(c) && strings.IndexByte("!$&'()+,;=:@/?[]", c) < 0:
