@@ -1,0 +1,57 @@
+package web
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// body is a request body with a size and a time. It remembers its own fault, so that whatever the endpoint makes of a
+// read error, the exit knows whose it was.
+type body struct {
+	io.ReadCloser
+	connection *http.ResponseController
+	err        error
+}
+
+// limitBody puts a row's limits on a request. It returns the refusal for a body that announces itself as too large, so
+// that not a byte of it is read.
+func limitBody(w *response, r *http.Request, most int64, within time.Duration) bool {
+	if most <= 0 || r.Body == nil || r.Body == http.NoBody {
+		r.Body = http.NoBody
+		return true
+	}
+	if r.ContentLength > most {
+		w.body = &body{err: &http.MaxBytesError{Limit: most}}
+		return false
+	}
+	b := &body{connection: http.NewResponseController(w.ResponseWriter)}
+	// The reader is given the server's own writer: it closes the connection of a sender that goes on regardless.
+	b.ReadCloser = http.MaxBytesReader(w.ResponseWriter, r.Body, most)
+	if within > 0 {
+		_ = b.connection.SetReadDeadline(time.Now().Add(within)) // a writer without deadlines (a test's) has none
+	}
+	w.body, r.Body = b, b
+	return true
+}
+
+// Read lifts the deadline with the last byte: the connection is still read afterwards to see the client hang up, and
+// a stream that outlives body_timeout must not look like that.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		if err != io.EOF {
+			b.err = err
+		}
+		_ = b.connection.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+func (b *body) tooLarge() bool {
+	var too *http.MaxBytesError
+	return b != nil && errors.As(b.err, &too)
+}
+
+func (b *body) failed() bool { return b != nil && b.err != nil }
