@@ -1,0 +1,76 @@
+package mcp
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"hostedmcp/auth"
+	"hostedmcp/auth/oauth"
+)
+
+// maxToken is the longest bearer token in bytes (protocol.md §5.6).
+const maxToken = 8 << 10
+
+// authenticate says who asks (protocol.md §7 step 3). The SDK's own check judges nothing: it would leak what our
+// verifier says, know no error codes, and use a clock of its own.
+func (s *Server) authenticate(r *http.Request) (*Caller, string, *refusal) {
+	token, refuse := s.challenges.bearerToken(r)
+	if refuse != nil {
+		return nil, "", refuse
+	}
+	id, err := s.authority.Verify(r.Context(), token)
+	if err != nil {
+		return nil, "", s.challenges.rejected(err)
+	}
+	auth.Request(r.Context()).Grant(id.GrantID, id.ClientID, "")
+	return newCaller(r.Context(), id, &s.authority), token, nil
+}
+
+// bearerToken reads the credentials of a request (RFC 6750 §2.1). Anything after "Bearer" that cannot be a token is
+// one that does not hold.
+func (c *challenges) bearerToken(r *http.Request) (string, *refusal) {
+	values := r.Header["Authorization"]
+	if len(values) > 1 || queryToken(r.URL.RawQuery) {
+		return "", c.twice()
+	}
+	if len(values) == 0 {
+		return "", c.missing()
+	}
+	scheme, rest, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", c.missing() // another scheme is as good as none (RFC 6750 §3.1)
+	}
+	token := strings.TrimLeft(rest, " ")
+	if !validToken(token) {
+		return "", c.rejected(oauth.Fail(oauth.InvalidToken, oauth.TokenInvalid))
+	}
+	return token, nil
+}
+
+// queryToken reports whether a query string carries a token (RFC 6750 §2.3): it would stand in every log on the way.
+func queryToken(query string) bool {
+	if query == "" {
+		return false
+	}
+	values, _ := url.ParseQuery(query) // what cannot be parsed carries nothing
+	return values.Has("access_token")
+}
+
+// validToken reports whether s has the form of a token: 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="
+// (RFC 6750 §2.1).
+func validToken(s string) bool {
+	if len(s) > maxToken {
+		return false
+	}
+	body := strings.TrimRight(s, "=")
+	for i := range len(body) {
+		switch c := body[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '-', c == '.', c == '_', c == '~', c == '+', c == '/':
+		default:
+			return false
+		}
+	}
+	return body != ""
+}

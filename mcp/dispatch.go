@@ -1,0 +1,131 @@
+package mcp
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+
+	sdkauth "github.com/modelcontextprotocol/go-sdk/auth"
+
+	"hostedmcp/auth/oauth"
+)
+
+var errClosing = errors.New("the server is being stopped")
+
+// enterSession begins a request in the session that its header names.
+func (s *Server) enterSession(r *http.Request, k *call) (refuse *refusal) {
+	id := r.Header.Get(headerSession)
+	if id == "" {
+		return refused(http.StatusBadRequest, oauth.RequestInvalid)
+	}
+	k.session, refuse = s.sessions.enter(id, k.caller)
+	return refuse
+}
+
+// postLegacy dispatches a message of the older era in its session; initialize opens one.
+func (s *Server) postLegacy(w http.ResponseWriter, r *http.Request, k *call) (refuse *refusal) {
+	if k.method == methodInitialize && r.Header.Get(headerSession) == "" {
+		k.session, refuse = s.sessions.open(k.caller)
+	} else {
+		refuse = s.enterSession(r, k)
+	}
+	if refuse != nil {
+		return refuse
+	}
+	defer s.sessions.leave(k.session)
+	return s.dispatch(w, r, k)
+}
+
+// dispatch hands the request to the SDK under the rules of streams (step 7).
+func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, k *call) *refusal {
+	if r.Method == http.MethodPost && s.told.first(k.caller.GrantID) {
+		s.authority.FirstCall(r.Context(), k.caller.GrantID)
+	}
+	st, refuse := s.openStream(w, r, k)
+	if refuse != nil {
+		return refuse
+	}
+	handler := s.legacy
+	if k.modern {
+		handler = s.modern
+	}
+	answered := false
+	var why cause
+	func() {
+		defer func() { why, answered = st.close() }() // also when the SDK panics
+		handler.ServeHTTP(&st.writer, r.WithContext(context.WithValue(st.ctx, callKey{}, k)))
+	}()
+	if answered {
+		return nil
+	}
+	return s.unanswered(r, k, why)
+}
+
+// unanswered says what to answer when a request was closed before anything was written.
+func (s *Server) unanswered(r *http.Request, k *call, why cause) *refusal {
+	switch {
+	case why == causeGrant:
+		if _, err := s.authority.Verify(r.Context(), k.token); err != nil {
+			return s.challenges.rejected(err)
+		}
+		return stopping()
+	case why != causeNone:
+		return stopping()
+	case k.session != nil && s.sessions.isGone(k.session):
+		return refused(http.StatusNotFound, oauth.SessionUnknown)
+	}
+	return nil // the client is gone
+}
+
+// stopping is the answer to what a server that stops does not begin.
+func stopping() *refusal { return &refusal{err: oauth.Unavailable(oauth.Internal, errClosing)} }
+
+type callKey struct{}
+
+// identityKey is where the SDK's TokenInfo holds the *call.
+const identityKey = "call"
+
+// carryIdentity makes the SDK carry who asks to the tools, and takes credentials off the request: what is left in its
+// header reaches every tool. The SDK's bearer check judges nothing here; ours has.
+func carryIdentity(next http.Handler) http.Handler {
+	verify := func(ctx context.Context, _ string, _ *http.Request) (*sdkauth.TokenInfo, error) {
+		k := ctx.Value(callKey{}).(*call)
+		return &sdkauth.TokenInfo{UserID: principal(k.caller.Identity), Extra: map[string]any{identityKey: k}}, nil
+	}
+	strip := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("Authorization")
+		r.Header.Del("Proxy-Authorization")
+		r.Header.Del("Cookie")
+		next.ServeHTTP(w, r)
+	})
+	return sdkauth.RequireBearerToken(verify, &sdkauth.RequireBearerTokenOptions{AllowMissingExpiration: true})(strip)
+}
+
+// told remembers whose first call was told, so that the authorization server is not asked at every call. It may
+// forget: FirstCall can be told again.
+type told struct {
+	mu     sync.RWMutex
+	grants map[string]struct{}
+}
+
+// maxTold bounds told; at 20,000 grants it is about 1 MB.
+const maxTold = 20_000
+
+// first reports whether grant is new.
+func (t *told) first(grant string) bool {
+	t.mu.RLock()
+	_, known := t.grants[grant]
+	t.mu.RUnlock()
+	if known {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.grants == nil || len(t.grants) >= maxTold {
+		t.grants = map[string]struct{}{}
+	}
+	_, known = t.grants[grant]
+	t.grants[grant] = struct{}{}
+	return !known
+}

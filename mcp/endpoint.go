@@ -1,0 +1,175 @@
+package mcp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+
+	"hostedmcp/auth"
+	"hostedmcp/auth/oauth"
+)
+
+// call is one request that passed the bearer check.
+type call struct {
+	message // zero but for POST
+
+	caller   *Caller
+	token    string // for the reason of a grant's end; never handed on
+	modern   bool
+	registry *registry // of tools, one for the whole request
+	tool     *Tool     // with tools/call: the tool, nil if there is none for this caller
+	session  *session  // of the older era
+	info     *auth.RequestInfo
+}
+
+// serve answers one request (protocol.md §7; the steps stand in doc.go).
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if refuse := s.answer(w, r); refuse != nil {
+		refuse.write(w, r, s.challenges.resource)
+	}
+}
+
+// answer returns a refusal, or nil if it has answered.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) *refusal {
+	if refuse := s.place.check(r); refuse != nil {
+		return refuse
+	}
+	if refuse := checkForm(r); refuse != nil {
+		return refuse
+	}
+	caller, token, refuse := s.authenticate(r)
+	if refuse != nil {
+		return refuse
+	}
+	k := &call{caller: caller, token: token, registry: s.registry.Load(), info: auth.Request(r.Context())}
+	if fault := repeatedHeader(r.Header); fault != nil {
+		return &refusal{rpc: fault}
+	}
+	if r.Method == http.MethodPost {
+		return s.post(w, r, k)
+	}
+	return s.bodiless(w, r, k)
+}
+
+// bodiless answers GET, HEAD and DELETE, whose era is known by the header alone.
+func (s *Server) bodiless(w http.ResponseWriter, r *http.Request, k *call) *refusal {
+	switch {
+	case r.Method == http.MethodHead:
+		return notAllowed(allowGood)
+	case modernHeader(r.Header):
+		return notAllowed(http.MethodPost)
+	}
+	if refuse := s.checkScope(k); refuse != nil {
+		return refuse
+	}
+	if refuse := s.enterSession(r, k); refuse != nil {
+		return refuse
+	}
+	defer s.sessions.leave(k.session)
+	if r.Method == http.MethodDelete {
+		s.sessions.end(k.session)
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	return s.dispatch(w, r, k)
+}
+
+// post answers POST: steps 4 to 7.
+func (s *Server) post(w http.ResponseWriter, r *http.Request, k *call) *refusal {
+	body := bodies.Get().(*bytes.Buffer)
+	defer recycle(body)
+	if refuse := readBody(body, w, r); refuse != nil {
+		return refuse
+	}
+	m, fault := parseMessage(body.Bytes())
+	if fault != nil {
+		return &refusal{rpc: fault, id: m.id}
+	}
+	m.id = bytes.Clone(m.id) // the buffer is used again
+	k.message, k.modern = m, m.modern(r.Header)
+	if k.modern {
+		if fault := m.agree(r.Header); fault != nil {
+			return &refusal{rpc: fault, id: m.id}
+		}
+	}
+	if refuse := s.admit(r.Context(), k); refuse != nil {
+		return refuse
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body.Bytes()))
+	if k.modern {
+		return s.dispatch(w, r, k)
+	}
+	return s.postLegacy(w, r, k)
+}
+
+// admit is steps 5 and 6: scope, and the upstream token of tools that need it.
+func (s *Server) admit(ctx context.Context, k *call) *refusal {
+	if k.method == methodToolsCall {
+		var denied bool
+		var err error
+		if k.tool, denied, err = k.registry.find(ctx, k.caller, k.name); err != nil {
+			s.metrics.called(nil, resultUnavailable)
+			return s.challenges.rejected(err)
+		}
+		if denied {
+			k.info.Reason(oauth.ToolDenied)
+		}
+	}
+	if refuse := s.checkScope(k); refuse != nil {
+		return refuse
+	}
+	if k.tool == nil || !k.tool.Provider {
+		return nil
+	}
+	if _, err := k.caller.UpstreamToken(ctx); err != nil {
+		refuse := s.challenges.rejected(err)
+		result := resultUnavailable
+		if refuse.err.Status == http.StatusUnauthorized {
+			result = resultEnded
+		}
+		s.metrics.called(k.tool, result)
+		return refuse
+	}
+	return nil
+}
+
+// checkScope asks for the baseline, and for what the called tool needs beyond it. More than needed does no harm.
+func (s *Server) checkScope(k *call) *refusal {
+	if !k.caller.Scope.Contains(s.challenges.baseline) {
+		return s.challenges.scope(nil)
+	}
+	if k.tool != nil && !k.caller.Scope.Contains(k.tool.Scopes) {
+		s.metrics.called(k.tool, resultScope)
+		return s.challenges.scope(k.tool.Scopes)
+	}
+	return nil
+}
+
+// bodies are the buffers of messages. The SDK copies what it reads, so that one can be used again after a request.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// recycle keeps buffers of usual size only: one of the largest would be held for long.
+func recycle(b *bytes.Buffer) {
+	if b.Cap() <= 64<<10 {
+		b.Reset()
+		bodies.Put(b)
+	}
+}
+
+func readBody(to *bytes.Buffer, w http.ResponseWriter, r *http.Request) *refusal {
+	if r.ContentLength > 0 {
+		to.Grow(int(r.ContentLength) + bytes.MinRead) // at most maxBody, which checkForm saw to
+	}
+	_, err := to.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return refused(http.StatusRequestEntityTooLarge, oauth.RequestInvalid)
+	case err != nil:
+		return refused(http.StatusBadRequest, oauth.RequestInvalid)
+	}
+	return nil
+}

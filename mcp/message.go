@@ -1,0 +1,181 @@
+package mcp
+
+import (
+	"net/http"
+	"strconv"
+)
+
+// JSON-RPC error codes: JSON-RPC 2.0 §5.1, MCP 2026-07-28 for the header mismatch.
+const (
+	codeParse          = -32700
+	codeInvalidRequest = -32600
+	codeMethodNotFound = -32601
+	codeInvalidParams  = -32602
+	codeInternal       = -32603
+	codeHeaderMismatch = -32020
+)
+
+// Methods that the endpoint treats in a way of their own.
+const (
+	methodInitialize = "initialize"
+	methodToolsCall  = "tools/call"
+	methodToolsList  = "tools/list"
+	methodListen     = "subscriptions/listen"
+)
+
+// metaVersion is the member of `_meta` by which a request of the modern era names its protocol version.
+const metaVersion = "io.modelcontextprotocol/protocolVersion"
+
+// message is one JSON-RPC message, as far as the endpoint must know it before the SDK reads it again.
+type message struct {
+	id         []byte // as sent; nil for notifications
+	method     string // "" for a response to a request of ours
+	name       string // params.name, for resources/read params.uri
+	version    string // _meta protocol version; "" also when it is no string
+	hasVersion bool
+}
+
+// rpcError is a JSON-RPC error answer under an HTTP status.
+type rpcError struct {
+	status  int
+	code    int
+	message string
+}
+
+func badMessage(code int, text string) *rpcError {
+	return &rpcError{status: http.StatusBadRequest, code: code, message: text}
+}
+
+// envelope is what the members of a message said.
+type envelope struct {
+	message
+	jsonrpc   string
+	hasID     bool
+	goodID    bool
+	hasMethod bool
+	hasParams bool
+	hasResult bool
+	hasError  bool
+	uri       string
+}
+
+// parseMessage reads the one message of a POST (protocol.md §7 step 4). Batches are refused: they left MCP with
+// 2025-06-18, and one scope, one tool and one provider token belong to one message.
+func parseMessage(data []byte) (message, *rpcError) {
+	s := scanner{data: data}
+	if s.peek() == '[' {
+		return message{}, badMessage(codeInvalidRequest, "batches are not served: send one message a POST")
+	}
+	var e envelope
+	err := s.object(func(name []byte) error { return e.member(&s, name) })
+	if err == nil {
+		err = s.end()
+	}
+	if err != nil {
+		return message{}, badMessage(codeParse, "parse error: "+err.Error())
+	}
+	if fault := e.fault(); fault != "" {
+		return message{id: e.answerID()}, badMessage(codeInvalidRequest, "invalid request: "+fault)
+	}
+	if e.method == "resources/read" {
+		e.name = e.uri
+	}
+	return e.message, nil
+}
+
+func (e *envelope) member(s *scanner, name []byte) (err error) {
+	switch string(name) {
+	case "jsonrpc":
+		e.jsonrpc, _, err = s.optionalString()
+	case "id":
+		e.hasID = true
+		if e.id, err = s.raw(); err == nil {
+			e.goodID = validID(e.id)
+		}
+	case "method":
+		e.hasMethod = true
+		e.method, _, err = s.optionalString()
+	case "params":
+		if s.peek() != '{' {
+			e.hasParams = s.peek() != 'n' // null is as good as none
+			return s.value()
+		}
+		return s.object(func(name []byte) error { return e.param(s, name) })
+	case "result":
+		e.hasResult = true
+		err = s.value()
+	case "error":
+		e.hasError = true
+		err = s.value()
+	default:
+		err = s.value()
+	}
+	return err
+}
+
+func (e *envelope) param(s *scanner, name []byte) (err error) {
+	switch string(name) {
+	case "name":
+		e.name, _, err = s.optionalString()
+	case "uri":
+		e.uri, _, err = s.optionalString()
+	case "_meta":
+		if s.peek() != '{' {
+			return s.value()
+		}
+		return s.object(func(name []byte) error {
+			if string(name) != metaVersion {
+				return s.value()
+			}
+			e.hasVersion = true
+			e.version, _, err = s.optionalString()
+			return err
+		})
+	default:
+		err = s.value()
+	}
+	return err
+}
+
+// fault says what is wrong with the message as a whole, "" if nothing is (JSON-RPC 2.0 §4 and §5; in MCP an id is a
+// string or an integer, and params are an object).
+func (e *envelope) fault() string {
+	switch {
+	case e.jsonrpc != "2.0":
+		return `jsonrpc is not "2.0"`
+	case e.hasID && !e.goodID:
+		return "id is neither a string nor an integer that every reader keeps"
+	case e.hasMethod && e.method == "":
+		return "method is not a name"
+	case e.hasMethod && (e.hasResult || e.hasError):
+		return "both a request and a response"
+	case e.hasParams:
+		return "params is not an object"
+	case !e.hasMethod && (!e.hasID || e.hasResult == e.hasError):
+		return "neither a request nor a response"
+	}
+	return ""
+}
+
+// answerID is the id that an error answer may repeat.
+func (e *envelope) answerID() []byte {
+	if e.goodID && e.hasMethod {
+		return e.id
+	}
+	return nil
+}
+
+// maxID bounds numeric ids to what survives a reader that holds numbers as float64, as the SDK does: two ids that it
+// would take for one must not both get here.
+const maxID = 1 << 53
+
+func validID(raw []byte) bool {
+	if raw[0] == '"' {
+		return true
+	}
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	return err == nil && n >= -maxID && n <= maxID
+}
+
+// isCall reports whether an answer is due.
+func (m *message) isCall() bool { return m.id != nil && m.method != "" }

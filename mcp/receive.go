@@ -1,0 +1,106 @@
+package mcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"hostedmcp/auth"
+	"hostedmcp/auth/oauth"
+)
+
+// receive is the one middleware around all that the SDK receives. It puts the caller of the present request into the
+// context, which in a session is that of initialize, and answers what is ours: the tools.
+func (s *Server) receive(next sdk.MethodHandler) sdk.MethodHandler {
+	return func(ctx context.Context, method string, req sdk.Request) (result sdk.Result, err error) {
+		k := callOf(req)
+		if k == nil {
+			return nil, errInternal // nothing gets here but through carryIdentity
+		}
+		// A handler runs in a goroutine of the SDK: a panic there would take the whole server down.
+		defer func() {
+			if p := recover(); p != nil {
+				s.log.Error("panic in an MCP handler", "method", method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				result, err = nil, errInternal
+			}
+		}()
+		ctx = auth.WithRequest(context.WithValue(ctx, callerKey{}, k.caller), k.info)
+		return s.handle(ctx, k, method, req, next)
+	}
+}
+
+var errInternal = &jsonrpc.Error{Code: codeInternal, Message: "internal: " + oauth.Internal.Sentence()}
+
+func (s *Server) handle(ctx context.Context, k *call, method string, req sdk.Request, next sdk.MethodHandler) (sdk.Result, error) {
+	switch method {
+	case methodToolsCall:
+		r, err := s.callTool(ctx, k, req.(*sdk.CallToolRequest))
+		return s.outcome(r, err)
+	case methodToolsList:
+		r := req.(*sdk.ListToolsRequest)
+		cursor := ""
+		if r.Params != nil {
+			cursor = r.Params.Cursor
+		}
+		list, err := s.listTools(ctx, k, cursor)
+		return s.outcome(list, err)
+	case methodInitialize:
+		result, err := next(ctx, method, req)
+		if err == nil && k.session != nil && k.method == methodInitialize {
+			s.sessions.opened(k.session, req.GetSession().(*sdk.ServerSession))
+		}
+		return result, err
+	case methodListen:
+		if !k.modern { // in a session nobody would end it
+			return nil, &jsonrpc.Error{Code: codeMethodNotFound, Message: "method not found: " + method}
+		}
+	}
+	return next(ctx, method, req)
+}
+
+// outcome keeps the causes of our own faults from strangers.
+func (s *Server) outcome(r *Result, err error) (sdk.Result, error) {
+	var protocol *jsonrpc.Error
+	switch {
+	case err == nil:
+		return r, nil
+	case errors.As(err, &protocol):
+		return nil, protocol
+	}
+	s.log.Error("MCP request failed", "cause", err)
+	return nil, errInternal
+}
+
+func callOf(req sdk.Request) *call {
+	extra := req.GetExtra()
+	if extra == nil || extra.TokenInfo == nil {
+		return nil
+	}
+	k, _ := extra.TokenInfo.Extra[identityKey].(*call)
+	return k
+}
+
+// callTool calls the tool that was found before dispatch. The name is compared again: nothing must depend on two
+// readers of JSON agreeing.
+func (s *Server) callTool(ctx context.Context, k *call, req *sdk.CallToolRequest) (*Result, error) {
+	t := k.tool
+	if t == nil || t.Name != req.Params.Name {
+		s.metrics.called(nil, resultUnknown)
+		return nil, &jsonrpc.Error{Code: codeInvalidParams, Message: fmt.Sprintf("unknown tool %q", req.Params.Name)}
+	}
+	result := resultFailed
+	defer func() { s.metrics.called(t, result) }()
+	r, err := t.Call(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("tool %s: %w", t.Name, err)
+	}
+	if result = resultOK; r.IsError {
+		result = resultToolError
+	}
+	r.modern = k.modern
+	return r, nil
+}

@@ -1,0 +1,99 @@
+package mcp
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"hostedmcp/auth/oauth"
+)
+
+// Result is what a tool answers, or a list: members of a JSON object that leave as they are but for insignificant
+// white space. The era's own members (`_meta` serverInfo, resultType, ttlMs, cacheScope, nextCursor) are added here,
+// so Members must not hold them.
+type Result struct {
+	sdk.ResultBase                 // `_meta`; the SDK adds serverInfo in the modern era
+	Members        json.RawMessage // a JSON object
+	IsError        bool            // the call failed, as Members says too: for the metric
+
+	modern bool   // carries resultType
+	extra  string // further members of ours, each followed by a comma
+}
+
+// Text is a result with one text block.
+func Text(text string) *Result { return newResult(text, nil, false) }
+
+// Failed is the result of a call that went wrong in a way that the model or the user can act upon (MCP "Tool
+// execution errors").
+func Failed(text string) *Result { return newResult(text, nil, true) }
+
+// Structured is a result with structured content, a JSON object, repeated as text for clients that read no structure.
+func Structured(object json.RawMessage) *Result { return newResult(string(object), object, false) }
+
+func newResult(text string, structured json.RawMessage, isError bool) *Result {
+	type block struct {
+		Type string `json:"type"`
+		Text string `json:"text"`
+	}
+	members, err := marshal(struct {
+		Content           []block         `json:"content"`
+		StructuredContent json.RawMessage `json:"structuredContent,omitempty"`
+		IsError           bool            `json:"isError,omitempty"`
+	}{[]block{{"text", text}}, structured, isError})
+	if err != nil { // structured is not JSON
+		return newResult(oauth.Internal.Sentence(), nil, true)
+	}
+	return &Result{Members: members, IsError: isError}
+}
+
+// marshal writes v as it is, without the escapes that encoding/json adds for HTML.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
+// MarshalJSON writes one object: `_meta` first, then the era's members, then those of the tool.
+func (r *Result) MarshalJSON() ([]byte, error) {
+	out := append(make([]byte, 0, len(r.Members)+256), '{')
+	if len(r.Meta) > 0 {
+		meta, err := marshal(r.Meta)
+		if err != nil {
+			return nil, err
+		}
+		out = append(append(append(out, `"_meta":`...), meta...), ',')
+	}
+	if r.modern {
+		out = append(out, `"resultType":"complete",`...)
+	}
+	out = append(out, r.extra...)
+	inner := trimObject(r.Members)
+	if len(inner) == 0 && len(out) > 1 {
+		out = out[:len(out)-1]
+	}
+	return append(append(out, inner...), '}'), nil
+}
+
+// trimObject returns what stands between the braces of an object.
+func trimObject(object []byte) []byte {
+	s := scanner{data: object}
+	if s.peek() != '{' {
+		return nil
+	}
+	s.pos++
+	s.peek()
+	end := len(object)
+	for end > s.pos && object[end-1] != '}' {
+		end--
+	}
+	return object[s.pos:max(end-1, s.pos)]
+}
+
+// cacheable are the members by which the modern era lets clients keep a list; lists are per user, so never shared.
+func cacheable(ttlMillis int64) string {
+	return `"ttlMs":` + strconv.FormatInt(ttlMillis, 10) + `,"cacheScope":"private",`
+}

@@ -1,0 +1,169 @@
+package mcp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hostedmcp/auth"
+)
+
+// Options are what a Server is made of.
+type Options struct {
+	Config         Config
+	Issuer         string // I; the resource is I/mcp
+	Name           string // of the server, told to clients
+	Version        string
+	AllowedHosts   []string // further values of Host
+	AllowedOrigins []string // further values of Origin
+	Authority      Authority
+	Tools          []Tool // after the built-in ones
+
+	Log        *slog.Logger          // nil = discard
+	Registerer prometheus.Registerer // nil = metrics are counted but not shown
+	Now        func() time.Time      // nil = time.Now
+
+	// Silence is how long a stream may be silent before a comment is sent, and how long a POST may be before it
+	// becomes a stream; 0 = 15 s (protocol.md §7). Tests shorten it.
+	Silence time.Duration
+}
+
+// Server is the MCP endpoint.
+type Server struct {
+	config     Config
+	challenges challenges
+	place      place
+	authority  Authority
+	cacheable  string
+	silence    time.Duration
+	log        *slog.Logger
+	now        func() time.Time
+
+	builtin  []Tool
+	registry atomic.Pointer[registry]
+	metrics  *metrics
+	sessions *sessions
+	streams  *streams
+	told     told
+
+	legacy, modern             http.Handler
+	legacyServer, modernServer *sdk.Server
+	closing                    chan struct{} // closed by Close
+	close                      func()
+}
+
+// New returns a Server. An error names every fault of the tools or the issuer.
+func New(o Options) (*Server, error) {
+	where, err := newPlace(o.Issuer, o.AllowedHosts, o.AllowedOrigins)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		config:     o.Config,
+		challenges: newChallenges(o.Issuer, o.Config.Scopes),
+		place:      where,
+		authority:  o.Authority,
+		cacheable:  cacheable(o.Config.ListTTL.D().Milliseconds()),
+		silence:    o.Silence,
+		log:        o.Log,
+		now:        o.Now,
+		builtin:    []Tool{whoami(), userinfo()},
+		metrics:    newMetrics(o.Registerer),
+		closing:    make(chan struct{}),
+	}
+	s.close = sync.OnceFunc(func() { close(s.closing) })
+	s.defaults()
+	s.sessions = newSessions(o.Config, s.now, s.metrics.sessions)
+	s.streams = newStreams(o.Config.StreamsPerUser, s.metrics.streams)
+	s.connect(&sdk.Implementation{Name: o.Name, Version: o.Version})
+	return s, s.SetTools(o.Tools)
+}
+
+func (s *Server) defaults() {
+	if s.silence == 0 {
+		s.silence = 15 * time.Second
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+}
+
+// connect builds the SDK's side: one server and handler an era, since each request of the modern era is a session of
+// its own and would be counted and searched among the living ones of the other.
+func (s *Server) connect(impl *sdk.Implementation) {
+	newServer := func() *sdk.Server {
+		server := sdk.NewServer(impl, &sdk.ServerOptions{
+			Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{ListChanged: true}},
+			SetCacheable: func(_ context.Context, _ sdk.Request, c *sdk.Cacheable) {
+				c.TTLMs, c.CacheScope = int(s.config.ListTTL.D().Milliseconds()), "private"
+			},
+		})
+		server.AddReceivingMiddleware(s.receive)
+		return server
+	}
+	s.legacyServer, s.modernServer = newServer(), newServer()
+	s.legacy = carryIdentity(sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s.legacyServer },
+		&sdk.StreamableHTTPOptions{DisableLocalhostProtection: true, MaxRequestBodyBytes: -1}))
+	s.modern = carryIdentity(sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s.modernServer },
+		&sdk.StreamableHTTPOptions{DisableLocalhostProtection: true, MaxRequestBodyBytes: -1, Stateless: true,
+			PropagateRequestCancellation: true}))
+}
+
+// SetTools replaces the tools after the built-in ones, and tells listening clients that the list changed. Calls under
+// way keep the tools they found. An error names every fault, and nothing is changed.
+func (s *Server) SetTools(tools []Tool) error {
+	r, err := newRegistry(append(append([]Tool(nil), s.builtin...), tools...))
+	if err != nil {
+		return err
+	}
+	first := s.registry.Swap(r) == nil
+	s.metrics.expect(r)
+	if !first {
+		notifyChanged(s.legacyServer)
+		notifyChanged(s.modernServer)
+	}
+	return nil
+}
+
+// notifyChanged makes the SDK send notifications/tools/list_changed, which it does only when its own set of tools
+// changes: one that the middleware never shows comes and goes.
+func notifyChanged(server *sdk.Server) {
+	const name = "tools-changed"
+	server.AddTool(&sdk.Tool{Name: name, InputSchema: map[string]string{"type": "object"}},
+		func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+			return nil, errors.New("not a tool")
+		})
+	server.RemoveTools(name)
+}
+
+// Endpoint is the row of the endpoint table. It writes its own errors.
+func (s *Server) Endpoint() auth.Endpoint {
+	return auth.Endpoint{
+		Path:    "/mcp",
+		Methods: methods,
+		CORS:    auth.CORSListed,
+		Cache:   auth.NoStore,
+		MaxBody: maxBody,
+		Handle: func(w http.ResponseWriter, r *http.Request) error {
+			s.serve(w, r)
+			return nil
+		},
+	}
+}
+
+// Close refuses new sessions and streams, closes the open ones, and waits until calls under way are answered or ctx
+// is done. The error is that of ctx.
+func (s *Server) Close(ctx context.Context) error {
+	s.close()
+	return s.sessions.closeAll(ctx)
+}

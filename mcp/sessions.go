@@ -1,0 +1,189 @@
+package mcp
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hostedmcp/auth/oauth"
+)
+
+// sessions are the living sessions of the older era. The SDK keeps its own map; ours knows what the SDK does not:
+// whose a session is, whether it is idle, and how many there are.
+type sessions struct {
+	idle    time.Duration
+	max     int
+	perUser int
+	now     func() time.Time
+	gauge   prometheus.Gauge
+
+	mu     sync.Mutex
+	byID   map[string]*session
+	total  int            // with those being opened
+	users  map[string]int // subject to number, with those being opened
+	closed bool           // no new ones
+	ending sync.WaitGroup // of SDK sessions being closed
+}
+
+// session is one of them. All but the constants are guarded by sessions.mu.
+type session struct {
+	id        string
+	principal string
+	subject   string
+	sdk       *sdk.ServerSession // nil while it is being opened
+	timer     *time.Timer
+	active    int       // requests and streams under way
+	last      time.Time // when the last one ended
+	gone      bool
+}
+
+func newSessions(c Config, now func() time.Time, gauge prometheus.Gauge) *sessions {
+	return &sessions{
+		idle: c.SessionIdle.D(), max: c.SessionsMax, perUser: c.SessionsPerUser, now: now, gauge: gauge,
+		byID: map[string]*session{}, users: map[string]int{},
+	}
+}
+
+// open makes room for a session that initialize is about to create, closing the oldest idle one at a cap. It returns
+// a refusal if there is none idle.
+func (ss *sessions) open(c *Caller) (*session, *refusal) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.closed {
+		return nil, stopping()
+	}
+	if ss.users[c.Subject] >= ss.perUser && !ss.evict(c.Subject) {
+		return nil, tooMany(time.Minute)
+	}
+	if ss.total >= ss.max && !ss.evict("") {
+		return nil, tooMany(time.Minute)
+	}
+	ss.total++
+	ss.users[c.Subject]++
+	return &session{principal: principal(c.Identity), subject: c.Subject, active: 1}, nil
+}
+
+// evict ends the session that has been idle for longest, of one user or, with "", of all.
+func (ss *sessions) evict(subject string) bool {
+	var oldest *session
+	for _, s := range ss.byID {
+		if s.active == 0 && (subject == "" || s.subject == subject) && (oldest == nil || s.last.Before(oldest.last)) {
+			oldest = s
+		}
+	}
+	if oldest != nil {
+		ss.endLocked(oldest)
+	}
+	return oldest != nil
+}
+
+// opened enters the session that the SDK created for s.
+func (ss *sessions) opened(s *session, server *sdk.ServerSession) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s.id, s.sdk = server.ID(), server
+	ss.byID[s.id] = s
+	ss.gauge.Inc()
+	s.timer = time.AfterFunc(ss.idle, func() { ss.expire(s) })
+	if ss.closed {
+		ss.endLocked(s)
+	}
+}
+
+// enter begins a request in a session of the caller. An unknown session and somebody else's are the same.
+func (ss *sessions) enter(id string, c *Caller) (*session, *refusal) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s := ss.byID[id]
+	if s == nil || s.principal != principal(c.Identity) {
+		return nil, refused(http.StatusNotFound, oauth.SessionUnknown)
+	}
+	s.active++
+	return s, nil
+}
+
+// leave ends a request. One whose initialize came to nothing gives its room back.
+func (ss *sessions) leave(s *session) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s.active--
+	s.last = ss.now()
+	if s.sdk == nil && !s.gone {
+		ss.forget(s)
+	}
+}
+
+// expire runs when s may have been idle for long enough; if not, it looks again when it may.
+func (ss *sessions) expire(s *session) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	switch rest := ss.idle - ss.now().Sub(s.last); {
+	case s.gone:
+	case s.active > 0:
+		s.timer.Reset(ss.idle)
+	case rest > 0:
+		s.timer.Reset(rest)
+	default:
+		ss.endLocked(s)
+	}
+}
+
+// isGone reports whether s ended while a request was in it.
+func (ss *sessions) isGone(s *session) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return s.gone
+}
+
+// end ends a session; running calls in it end into nothing.
+func (ss *sessions) end(s *session) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.endLocked(s)
+}
+
+func (ss *sessions) endLocked(s *session) {
+	if s.gone {
+		return
+	}
+	ss.forget(s)
+	delete(ss.byID, s.id)
+	ss.gauge.Dec()
+	s.timer.Stop()
+	// Close waits for calls under way.
+	ss.ending.Go(func() { s.sdk.Close() })
+}
+
+// forget gives the room of s back.
+func (ss *sessions) forget(s *session) {
+	s.gone = true
+	ss.total--
+	if ss.users[s.subject]--; ss.users[s.subject] == 0 {
+		delete(ss.users, s.subject)
+	}
+}
+
+// closeAll ends all sessions and waits until they are closed or ctx is done.
+func (ss *sessions) closeAll(ctx context.Context) error {
+	ss.mu.Lock()
+	ss.closed = true
+	for _, s := range ss.byID {
+		ss.endLocked(s)
+	}
+	ss.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		ss.ending.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

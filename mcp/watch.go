@@ -1,0 +1,184 @@
+package mcp
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// soon is after how long a call is looked after: most are over by then and cost no more than a timer. It also bounds
+// how late the end of a grant is noticed (protocol.md §7: <= 1 s).
+const soon = 500 * time.Millisecond
+
+// lastWrite is how long a write may hang when its stream is to be closed.
+const lastWrite = 250 * time.Millisecond
+
+// cause says why we closed a stream.
+type cause int
+
+const (
+	causeNone    cause = iota // we did not
+	causeGrant                // the grant ended
+	causeMax                  // stream_max
+	causeClosing              // the server is being stopped
+)
+
+// streams counts the open streams.
+type streams struct {
+	perUser int
+	gauge   prometheus.Gauge
+
+	mu    sync.Mutex
+	users map[string]int
+}
+
+func newStreams(perUser int, gauge prometheus.Gauge) *streams {
+	return &streams{perUser: perUser, gauge: gauge, users: map[string]int{}}
+}
+
+// add counts one more for a user. With limit it may refuse.
+func (ss *streams) add(subject string, limit bool) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if limit && ss.users[subject] >= ss.perUser {
+		return false
+	}
+	ss.users[subject]++
+	ss.gauge.Inc()
+	return true
+}
+
+func (ss *streams) remove(subject string) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.gauge.Dec()
+	if ss.users[subject]--; ss.users[subject] == 0 {
+		delete(ss.users, subject)
+	}
+}
+
+// stream is one answer under way: of a GET, of a subscription, or of any other message until it is answered.
+type stream struct {
+	server *Server
+	call   *call
+	writer writer
+	ctx    context.Context // of the request; cancelled to close the stream
+	cancel context.CancelFunc
+	begun  time.Time
+	timer  *time.Timer // starts run for calls that take long
+	lasts  bool        // meant to stay open: GET and subscriptions
+
+	mu    sync.Mutex
+	over  bool
+	cause cause
+}
+
+// openStream begins an answer. A stream that is meant to last may be one too many.
+func (s *Server) openStream(w http.ResponseWriter, r *http.Request, k *call) (*stream, *refusal) {
+	post := r.Method == http.MethodPost
+	st := &stream{server: s, call: k, begun: time.Now(), lasts: !post || k.modern && k.method == methodListen}
+	st.writer = writer{under: w, flush: http.NewResponseController(w), header: http.Header{}, post: post, id: k.id}
+	if st.lasts {
+		select {
+		case <-s.closing:
+			return nil, stopping()
+		default:
+		}
+		if !s.streams.add(k.caller.Subject, true) {
+			return nil, tooMany(time.Minute)
+		}
+	}
+	st.ctx, st.cancel = context.WithCancel(r.Context())
+	switch {
+	case st.lasts:
+		go st.run()
+	case k.isCall():
+		st.timer = time.AfterFunc(min(soon, s.silence), st.run)
+	}
+	return st, nil
+}
+
+// run looks after a stream until it is over.
+func (st *stream) run() {
+	s, subject := st.server, st.call.caller.Subject
+	if st.ctx.Err() != nil {
+		return
+	}
+	if !st.lasts {
+		s.streams.add(subject, false)
+		defer s.streams.remove(subject)
+	}
+	var closing <-chan struct{}
+	if st.lasts {
+		closing = s.closing
+	}
+	grant := s.authority.Ended(st.call.caller.GrantID)
+	tick := time.NewTimer(s.silence - time.Since(st.begun))
+	defer tick.Stop()
+	limit := time.NewTimer(s.config.StreamMax.D() - time.Since(st.begun))
+	defer limit.Stop()
+	for {
+		select {
+		case <-st.ctx.Done():
+			return
+		case <-grant:
+			st.end(causeGrant)
+			return
+		case <-limit.C:
+			st.end(causeMax)
+			return
+		case <-closing:
+			st.end(causeClosing)
+			return
+		case <-tick.C:
+			tick.Reset(s.silence)
+			st.tick()
+		}
+	}
+}
+
+// tick sends a comment. A client that reads nothing for two of them is let go: the SDK's write that waits for it
+// holds the writer.
+func (st *stream) tick() {
+	if st.deadline(2*st.server.silence, causeNone) && st.writer.comment() != nil {
+		st.cancel()
+	}
+}
+
+// end closes the stream.
+func (st *stream) end(why cause) {
+	if st.deadline(lastWrite, why) {
+		st.cancel()
+	}
+}
+
+// deadline bounds writes from now on and notes why, if the stream is not over: later the connection serves another
+// request.
+func (st *stream) deadline(d time.Duration, why cause) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.over {
+		return false
+	}
+	st.cause = why
+	st.writer.flush.SetWriteDeadline(time.Now().Add(d)) // not every writer can: then TCP decides
+	return true
+}
+
+// close ends the looking after and reports why the stream was closed, and whether an answer was begun.
+func (st *stream) close() (why cause, answered bool) {
+	st.mu.Lock()
+	st.over, why = true, st.cause
+	st.mu.Unlock()
+	st.cancel()
+	if st.timer != nil {
+		st.timer.Stop()
+	}
+	if st.lasts {
+		st.server.streams.remove(st.call.caller.Subject)
+	}
+	return why, st.writer.settle()
+}

@@ -1,0 +1,180 @@
+package mcp
+
+import (
+	"bytes"
+	"errors"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+
+	"hostedmcp/auth/oauth"
+)
+
+const (
+	typeStream = "text/event-stream"
+	typeJSON   = "application/json"
+)
+
+var errStreamOver = errors.New("the stream is over")
+
+// writer is the ResponseWriter of the SDK. The SDK writes from several goroutines and sets the status of a late error
+// at its end, while our comments go out in between: so the SDK's headers are its own map, which is read only when the
+// SDK writes, and one lock is held over Write and Flush (protocol.md §7, Streams).
+type writer struct {
+	under  http.ResponseWriter
+	flush  *http.ResponseController
+	header http.Header // the SDK's
+	post   bool        // errors are JSON-RPC answers to id
+	id     []byte
+
+	mu        sync.Mutex
+	status    int  // that the SDK set; 0 = none yet
+	plain     bool // the SDK answers an error in plain text, to be translated
+	committed bool // the status is on its way to the client
+	stream    bool // committed as an event stream
+	over      bool
+}
+
+// Header implements http.ResponseWriter.
+func (w *writer) Header() http.Header { return w.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (w *writer) WriteHeader(status int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.setStatus(status)
+}
+
+func (w *writer) setStatus(status int) {
+	if w.status != 0 || w.over {
+		return
+	}
+	w.status = status
+	w.plain = status >= 400 && strings.HasPrefix(w.header.Get("Content-Type"), "text/plain")
+	if !w.plain && !w.committed {
+		w.commit()
+	}
+}
+
+// commit sends status and headers of the SDK.
+func (w *writer) commit() {
+	w.committed = true
+	h := w.under.Header()
+	w.stream = w.header.Get("Content-Type") == typeStream
+	cache := h["Cache-Control"]
+	maps.Copy(h, w.header)
+	delete(h, "Connection") // the SDK sets it; HTTP/2 has none, and HTTP/1.1 needs none
+	if w.stream {
+		streamHeader(h)
+	} else if cache != nil {
+		h["Cache-Control"] = cache // no-store, which the SDK's would weaken
+	}
+	w.under.WriteHeader(w.status)
+}
+
+// streamHeader keeps proxies from holding events back, and everybody from storing them.
+func streamHeader(h http.Header) {
+	h["Content-Type"] = []string{typeStream}
+	h["Cache-Control"] = []string{"no-cache, no-store, no-transform"}
+	h["X-Accel-Buffering"] = []string{"no"}
+}
+
+// Write implements http.ResponseWriter.
+func (w *writer) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		return 0, errStreamOver
+	}
+	w.setStatus(http.StatusOK)
+	body := p
+	if w.plain {
+		body = w.translate(p)
+		if !w.committed {
+			w.header.Set("Content-Type", typeJSON)
+			w.commit()
+		}
+	}
+	if w.stream && w.header.Get("Content-Type") != typeStream {
+		body = frame(body)
+	}
+	if _, err := w.under.Write(body); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// translate turns an error text of the SDK into what clients read: an answer to their request, or, where a session
+// ended under it, the words that make them initialize again.
+func (w *writer) translate(text []byte) []byte {
+	switch {
+	case w.status == http.StatusNotFound:
+		return refused(w.status, oauth.SessionUnknown).body("")
+	case !w.post:
+		return refused(w.status, oauth.RequestInvalid).body("")
+	}
+	e := rpcError{code: codeInvalidRequest, message: strings.TrimSpace(string(text))}
+	if strings.HasPrefix(e.message, "JSON RPC not handled") { // the SDK's words for a method it does not know
+		e = rpcError{code: codeMethodNotFound, message: "method not found"}
+	}
+	return e.body(w.id)
+}
+
+// frame makes an event of a body that came after the stream was committed.
+func frame(body []byte) []byte {
+	var b bytes.Buffer
+	b.WriteString("event: message\n")
+	for line := range bytes.Lines(bytes.TrimSpace(body)) {
+		b.WriteString("data: ")
+		b.Write(bytes.TrimRight(line, "\r\n"))
+		b.WriteByte('\n')
+	}
+	b.WriteByte('\n')
+	return b.Bytes()
+}
+
+// Flush implements http.Flusher.
+func (w *writer) Flush() { w.FlushError() }
+
+// FlushError is what http.ResponseController looks for.
+func (w *writer) FlushError() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over || !w.committed {
+		return nil
+	}
+	return w.flush.Flush()
+}
+
+// comment keeps a silent stream open on its way through proxies. It makes a stream of an answer that has not begun.
+func (w *writer) comment() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.over:
+		return errStreamOver
+	case w.committed && !w.stream, w.plain:
+		return nil
+	case !w.committed:
+		w.committed, w.stream = true, true
+		streamHeader(w.under.Header())
+		w.under.WriteHeader(http.StatusOK)
+	}
+	if _, err := w.under.Write([]byte(": keep-alive\n\n")); err != nil {
+		return err
+	}
+	return w.flush.Flush()
+}
+
+// settle lets nothing more through and reports whether an answer was begun. What the SDK said with no body at all is
+// sent now.
+func (w *writer) settle() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.status != 0 && !w.committed {
+		w.commit()
+	}
+	w.over = true
+	return w.committed
+}
