@@ -1,0 +1,132 @@
+package storage
+
+import (
+	"encoding/binary"
+	"time"
+)
+
+// The bucket `due` says when to look at what, so that nothing is found by a scan:
+//
+//	kind (1 byte) │ Unix seconds (8, big-endian) │ key of the record → –
+//
+// The kind comes first: each reader walks exactly the entries of its own kind, however many of another kind wait (a
+// clock that is not trusted holds back a whole month of some). An entry is a reminder only. Whoever takes it reads the
+// record and decides by that.
+type dueKind byte
+
+const (
+	dueAccess    dueKind = 'a' // upstream access token expires (metric; grants without a refresh token end)
+	dueCode      dueKind = 'c' // code expires, or may be forgotten
+	dueGrant     dueKind = 'g' // living grant: idle or age limit, old events
+	dueIntent    dueKind = 'i' // upstream intent that no answer has cleared
+	dueKeepalive dueKind = 'k'
+	dueClient    dueKind = 'l' // client: unused for long?
+	dueRequest   dueKind = 'r' // authorization request, or the memory of a finished one
+	dueSignIn    dueKind = 's'
+	dueTombstone dueKind = 't' // ended grant is forgotten
+	dueRevoke    dueKind = 'v' // upstream token of an ended grant is to be revoked at the provider
+	dueSession   dueKind = 'x' // upstream refresh token expires (metric)
+)
+
+// dueTime sorts as the time does.
+func dueTime(at time.Time) string {
+	return string(binary.BigEndian.AppendUint64(nil, uint64(max(at.Unix(), 0))))
+}
+
+func dueKey(kind dueKind, at time.Time, key string) string {
+	return string(rune(kind)) + dueTime(at) + key
+}
+
+// due sets a reminder; a zero time sets none.
+func (t *txn) due(kind dueKind, at time.Time, key string) {
+	if !at.IsZero() {
+		t.put(dueBucket, dueKey(kind, at, key), []byte{})
+	}
+}
+
+func (t *txn) undue(kind dueKind, at time.Time, key string) {
+	if !at.IsZero() {
+		t.del(dueBucket, dueKey(kind, at, key))
+	}
+}
+
+// redue moves a reminder; the same second costs nothing.
+func (t *txn) redue(kind dueKind, from, to time.Time, key string) {
+	if from.Unix() == to.Unix() && from.IsZero() == to.IsZero() {
+		return
+	}
+	t.undue(kind, from, key)
+	t.due(kind, to, key)
+}
+
+// dueEntry is one reminder found.
+type dueEntry struct {
+	kind dueKind
+	at   time.Time
+	key  string
+}
+
+func parseDue(k string) (dueEntry, bool) {
+	if len(k) < 9 {
+		return dueEntry{}, false
+	}
+	at := time.Unix(int64(binary.BigEndian.Uint64([]byte(k[1:9]))), 0).UTC()
+	return dueEntry{dueKind(k[0]), at, k[9:]}, true
+}
+
+// dueUntil returns at most limit reminders of a kind up to and including now, the oldest first.
+func (t *txn) dueUntil(kind dueKind, now time.Time, limit int) []dueEntry {
+	var found []dueEntry
+	prefix := string(rune(kind))
+	t.each(dueBucket, prefix, "", func(k string, _ []byte) bool {
+		e, ok := parseDue(k)
+		if !ok || e.at.After(now) || len(found) == limit {
+			return false
+		}
+		found = append(found, e)
+		return true
+	})
+	return found
+}
+
+func (s *Store) dueKeys(kind dueKind, now time.Time, limit int) (keys []string, err error) {
+	err = s.view(func(t *txn) error {
+		for _, e := range t.dueUntil(kind, now, limit) {
+			keys = append(keys, e.key)
+		}
+		return nil
+	})
+	return keys, err
+}
+
+// Expiring counts the living grants whose upstream access token and whose upstream session (refresh token) expire
+// within each of the spans from now, for the metric hostedmcp_upstream_expiry_seconds. It walks only the entries
+// within the longest span.
+func (s *Store) Expiring(now time.Time, within ...time.Duration) (access, session []int, err error) {
+	access, session = make([]int, len(within)), make([]int, len(within))
+	err = s.view(func(t *txn) error {
+		t.expiring(dueAccess, now, within, access)
+		t.expiring(dueSession, now, within, session)
+		return nil
+	})
+	return access, session, err
+}
+
+func (t *txn) expiring(kind dueKind, now time.Time, within []time.Duration, counts []int) {
+	var longest time.Duration
+	for _, w := range within {
+		longest = max(longest, w)
+	}
+	t.each(dueBucket, string(rune(kind)), dueKey(kind, now, ""), func(k string, _ []byte) bool {
+		e, ok := parseDue(k)
+		if !ok || e.at.After(now.Add(longest)) {
+			return false
+		}
+		for i, w := range within {
+			if !e.at.After(now.Add(w)) {
+				counts[i]++
+			}
+		}
+		return true
+	})
+}

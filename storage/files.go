@@ -1,0 +1,169 @@
+package storage
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"hostedmcp/storage/seal"
+)
+
+// The two files. Both are made under another name and renamed, so that a crash leaves a whole file or none; both have
+// mode 0600, the folder 0700, whatever the umask.
+const (
+	fileName       = "hostedmcp.db"
+	keyName        = "master.key"
+	credentialName = "hostedmcp-key"
+)
+
+// makeFolder makes the data folder; an existing one keeps its mode.
+func makeFolder(dir string) error {
+	if dir == "" {
+		return faultf(ErrFolder, "data_dir is empty: set it to the folder that holds the store")
+	}
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		return faultf(ErrFolder, "data_dir %s is not a folder: name another, or move that file away", dir)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(dir, 0o700); err == nil {
+			err = os.Chmod(dir, 0o700)
+		}
+	}
+	if err == nil {
+		err = unix.Access(dir, unix.W_OK|unix.X_OK)
+	}
+	if err != nil {
+		return faultf(ErrFolder, "data_dir %s cannot be used (%v): make it writable for the user who runs hostedmcp: "+
+			"chown USER %s", dir, plainError(err), dir)
+	}
+	return nil
+}
+
+// plainError is the system's own words, without the path that the line around it has.
+func plainError(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// keyPath finds the master key: the configured file, the systemd credential, or the file beside the store.
+func (o Options) keyPath() (path string, credential bool) {
+	if o.Config.KeyFile != "" {
+		return o.Config.KeyFile, false
+	}
+	if o.CredentialsDir != "" {
+		path = filepath.Join(o.CredentialsDir, credentialName)
+		if _, err := os.Stat(path); err == nil {
+			return path, true
+		}
+	}
+	return filepath.Join(o.Dir, keyName), false
+}
+
+// masterKey reads the master key. A new store gets one made; for an old one its absence is an error.
+func (o Options) masterKey(newStore bool) (key seal.Key, created bool, err error) {
+	path, credential := o.keyPath()
+	key, err = readKey(path, credential)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, false, err
+	}
+	if !newStore {
+		return key, false, faultf(ErrKey, "the master key %s is missing, and %s cannot be read without it: restore the key, "+
+			"or start a new data_dir; all users sign in again", path, filepath.Join(o.Dir, fileName))
+	}
+	if err := writeKey(path); err != nil {
+		return key, false, faultf(ErrKey, "the master key %s cannot be made (%v): make its folder writable, or name another "+
+			"file as storage.key_file", path, plainError(err))
+	}
+	key, err = readKey(path, credential) // of another process, if that was faster
+	return key, true, err
+}
+
+// readKey accepts 64 hexadecimal digits (`openssl rand -hex 32`) or 32 raw bytes. The modes of a systemd credential
+// are systemd's own affair: its access lists show as group bits.
+func readKey(path string, credential bool) (seal.Key, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return seal.Key{}, fs.ErrNotExist
+	}
+	if err == nil && !credential && info.Mode().Perm()&0o077 != 0 {
+		return seal.Key{}, faultf(ErrKey, "the master key %s can be read by others (mode %#o): chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return seal.Key{}, faultf(ErrKey, "the master key %s cannot be read (%v): chown it to the user who runs hostedmcp", path, plainError(err))
+	}
+	if len(data) == seal.KeySize {
+		return seal.Key(data), nil
+	}
+	raw, err := hex.DecodeString(strings.TrimSpace(string(data)))
+	if err != nil || len(raw) != seal.KeySize {
+		return seal.Key{}, faultf(ErrKey, "the master key %s is not 64 hexadecimal digits: restore the key file", path)
+	}
+	return seal.Key(raw), nil
+}
+
+func writeKey(path string) error {
+	key := seal.NewKey()
+	return place(path, func(temp string) error {
+		return os.WriteFile(temp, []byte(hex.EncodeToString(key[:])+"\n"), 0o600)
+	})
+}
+
+// place makes a file under another name, brings it to the disk and renames it, never over an existing one: of two
+// processes that start at once, one file wins.
+func place(path string, fill func(temp string) error) error {
+	temp := path + "." + rand.Text() + ".new"
+	defer os.Remove(temp)
+	if err := fill(temp); err != nil {
+		return err
+	}
+	if err := os.Chmod(temp, 0o600); err != nil {
+		return err
+	}
+	if err := syncPath(temp); err != nil {
+		return err
+	}
+	err := unix.Renameat2(unix.AT_FDCWD, temp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // file systems without the flag
+		err = os.Rename(temp, path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncPath(filepath.Dir(path))
+}
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// tighten takes the rights of others from the store's file.
+func tighten(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() == 0o600 {
+		return err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return fmt.Errorf("set mode 0600: %w", err)
+	}
+	return nil
+}

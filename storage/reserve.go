@@ -1,0 +1,44 @@
+package storage
+
+import (
+	"log/slog"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// reserveSize is how much of the disk is held in real blocks ahead of the data: a disk that others filled up stops no
+// commit for a long while. bbolt leaves a file alone that is larger than it needs.
+const reserveSize = 16 << 20
+
+// reserve keeps the blocks. Only the writer uses it once the store is open.
+type reserve struct {
+	file *os.File
+	upTo int64 // bytes held
+	log  *slog.Logger
+}
+
+// newReserve opens the store's file a second time; bbolt's lock is on its own descriptor and stays there.
+func newReserve(path string, log *slog.Logger) (*reserve, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &reserve{file: f, log: log}, nil
+}
+
+// keep holds reserveSize beyond used bytes, renewed when half of it is spent. A disk without room is no fault yet:
+// what is held is there for that.
+func (r *reserve) keep(used int64) {
+	if used+reserveSize/2 <= r.upTo {
+		return
+	}
+	want := (used + reserveSize + reserveSize - 1) / reserveSize * reserveSize
+	if err := unix.Fallocate(int(r.file.Fd()), 0, 0, want); err != nil {
+		r.log.Warn("no disk space could be held in reserve: make room on the disk of data_dir", "bytes", want, "error", err)
+		want = used + reserveSize // ask again when that much has been written
+	}
+	r.upTo = want
+}
+
+func (r *reserve) close() error { return r.file.Close() }

@@ -1,0 +1,152 @@
+package storage
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"hostedmcp/auth/oauth"
+)
+
+// bucket is one table of the file. Records of a sealed one are encrypted, bound to their bucket and key.
+type bucket struct {
+	name   string
+	sealed bool
+}
+
+// The buckets; doc.go describes them.
+var (
+	metaBucket       = bucket{"meta", false}
+	clientsBucket    = bucket{"clients", false}
+	requestsBucket   = bucket{"requests", true}
+	codesBucket      = bucket{"codes", false}
+	grantsBucket     = bucket{"grants", false}
+	upstreamBucket   = bucket{"upstream", true}
+	identitiesBucket = bucket{"identities", true}
+	subjectBucket    = bucket{"by_subject", false}
+	sessionBucket    = bucket{"by_session", false}
+	signinsBucket    = bucket{"signins", true}
+	eventsBucket     = bucket{"events", false}
+	dueBucket        = bucket{"due", false}
+
+	buckets = []bucket{metaBucket, clientsBucket, requestsBucket, codesBucket, grantsBucket, upstreamBucket,
+		identitiesBucket, subjectBucket, sessionBucket, signinsBucket, eventsBucket, dueBucket}
+)
+
+// sealed values of a record carry this as additional data: a copy under another key or in another bucket is no value.
+func (b bucket) ad(key string) []byte { return []byte(b.name + "\x00" + key) }
+
+// txn is one transition or one reading inside a bbolt transaction. Faults of the store stick to it: reads then answer
+// "absent", writes do nothing, and whoever runs it looks at fault at the end, so that transitions read as their rules.
+type txn struct {
+	*Store
+	tx    *bolt.Tx
+	now   time.Time
+	fault error
+
+	dirty  bool    // something was written
+	events []Event // written; told to OnEvent after the commit
+	ended  []ended // told to OnEnd after the commit
+}
+
+type ended struct {
+	grant  string
+	reason oauth.Reason
+}
+
+func (t *txn) fail(err error) {
+	if t.fault == nil {
+		t.fault = err
+	}
+}
+
+// get returns the raw value, nil if absent. It dies with the transaction.
+func (t *txn) get(b bucket, key string) []byte {
+	if t.fault != nil {
+		return nil
+	}
+	return t.tx.Bucket([]byte(b.name)).Get([]byte(key))
+}
+
+func (t *txn) put(b bucket, key string, value []byte) {
+	if t.fault != nil {
+		return
+	}
+	t.dirty = true
+	if err := t.tx.Bucket([]byte(b.name)).Put([]byte(key), value); err != nil {
+		t.fail(fmt.Errorf("write %s: %w", b.name, err))
+	}
+}
+
+func (t *txn) del(b bucket, key string) {
+	if t.fault != nil || t.get(b, key) == nil { // a delete that changes nothing must not cost a commit
+		return
+	}
+	t.dirty = true
+	if err := t.tx.Bucket([]byte(b.name)).Delete([]byte(key)); err != nil {
+		t.fail(fmt.Errorf("delete from %s: %w", b.name, err))
+	}
+}
+
+// load reads a record and reports whether it is there. A damaged one is a fault.
+func (t *txn) load(b bucket, key string, r record) bool {
+	value := t.get(b, key)
+	if value == nil {
+		return false
+	}
+	if b.sealed {
+		plain, err := t.keys.Load().ring.Open("record/"+b.name, value, b.ad(key))
+		if err != nil {
+			t.fail(fmt.Errorf("%w in %s: %w", errDamaged, b.name, err))
+			return false
+		}
+		value = plain
+	}
+	if !decode(value, r) {
+		t.fail(fmt.Errorf("%w in %s", errDamaged, b.name))
+		return false
+	}
+	return true
+}
+
+func (t *txn) save(b bucket, key string, r record) {
+	value := encode(r)
+	if b.sealed {
+		value = t.keys.Load().ring.Seal("record/"+b.name, value, b.ad(key))
+	}
+	t.put(b, key, value)
+}
+
+// each calls fn for the keys with a prefix, in order, from the key `from` on (which has the prefix, or is ""), until
+// fn returns false. fn must not write to the bucket: what is to be changed is collected first.
+func (t *txn) each(b bucket, prefix, from string, fn func(key string, value []byte) bool) {
+	if t.fault != nil {
+		return
+	}
+	if from == "" {
+		from = prefix
+	}
+	c := t.tx.Bucket([]byte(b.name)).Cursor()
+	for k, v := c.Seek([]byte(from)); k != nil; k, v = c.Next() {
+		key := string(k)
+		if len(key) < len(prefix) || key[:len(prefix)] != prefix || !fn(key, v) {
+			return
+		}
+	}
+}
+
+// The counters of meta: moved by the transitions, so that nothing is ever counted by a scan.
+
+func (t *txn) counter(name string) uint64 {
+	if v := t.get(metaBucket, "count/"+name); len(v) == 8 {
+		return binary.BigEndian.Uint64(v)
+	}
+	return 0
+}
+
+func (t *txn) count(name string, by int) {
+	n := int64(t.counter(name)) + int64(by)
+	t.put(metaBucket, "count/"+name, binary.BigEndian.AppendUint64(nil, uint64(max(n, 0))))
+}
