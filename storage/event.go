@@ -13,11 +13,11 @@ type Event struct {
 	Grant string // "" for an authorization request that has not led to a grant
 	Seq   uint64 // order within the grant, with gaps where events were dropped
 
-	// At is when it happened. Callers leave it zero; the transition stamps it and tells OnEvent. An event that was
-	// stamped before (in an authorization request) keeps its time and is not told again.
-	At    time.Time
-	Last  time.Time // of the latest repetition; At if there was none
-	Count uint32    // of repetitions in a row that were merged, at least 1
+	At   time.Time // when it happened; zero = the transition's time
+	Last time.Time // of the latest repetition; At if there was none
+	// Count is the number of repetitions in a row that were merged, at least 1. Callers leave it 0: the event is new,
+	// and OnEvent is told. One that was stored before (in an authorization request) has a count and is not told again.
+	Count uint32
 
 	Reason  oauth.Reason
 	Client  string // client id
@@ -50,11 +50,14 @@ func eventKey(grant string, seq uint64) string {
 
 // stamp fills in what the transition knows, and notes that a new event is to be told.
 func (t *txn) stamp(e *Event) {
-	e.Count = max(e.Count, 1)
-	if e.At.IsZero() {
-		e.At, e.Last = t.now, t.now
-		t.events = append(t.events, *e)
+	if e.Count > 0 {
+		return
 	}
+	if e.At.IsZero() {
+		e.At = t.now
+	}
+	e.Last, e.Count = e.At, 1
+	t.events = append(t.events, *e)
 }
 
 // journal writes an event of a grant; the caller saves the grant after it. An event without a reason is none.
@@ -89,7 +92,7 @@ func (t *txn) repeat(g *grantRecord, e Event) {
 	}
 	e.Seq = g.seq
 	t.stamp(&e)
-	e.At, e.Last, e.Count = last.At, e.At, last.Count+1
+	e.At, e.Last, e.Count = last.At, e.Last, last.Count+1
 	t.saveEvent(g, e)
 }
 
