@@ -64,6 +64,9 @@ func (p Params) Has(name string) bool { return len(p.values[name]) > 0 }
 // All returns every value of name in the order sent.
 func (p Params) All(name string) []string { return slices.Clone(p.values[name]) }
 
+// Count returns how often name was sent, with or without a value.
+func (p Params) Count(name string) int { return p.sent[name] }
+
 // Repeated returns the alphabetically first name that was sent more than once and is not in except, "" if there is
 // none (RFC 6749 §3.1: parameters must not be included more than once; RFC 8707 §2: resource may).
 func (p Params) Repeated(except ...string) string {

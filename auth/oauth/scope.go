@@ -75,3 +75,8 @@ func (s Scope) Union(other Scope) Scope {
 	}
 	return out
 }
+
+// Without returns the names of s but name; s is not changed.
+func (s Scope) Without(name string) Scope {
+	return slices.DeleteFunc(slices.Clone(s), func(n string) bool { return n == name })
+}

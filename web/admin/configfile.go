@@ -111,7 +111,7 @@ func (f *ConfigFile) Locate(err error) error {
 	return fmt.Errorf("%s: %w", f.path, err)
 }
 
-// line finds the line of a key path, of its element of an array ("registered[2]"), or of what it stands in.
+// line finds the line of a key path, of an element of an array of tables ("clients.registered[1]", from 0), or of what it stands in.
 func (f *ConfigFile) line(key string) int {
 	for key != "" {
 		if line := f.lines[key]; line > 0 {
@@ -146,7 +146,7 @@ func keyLines(text []byte) map[string]int {
 			table = name + "."
 		case unstable.ArrayTable:
 			count[name]++
-			name = fmt.Sprintf("%s[%d]", name, count[name])
+			name = fmt.Sprintf("%s[%d]", name, count[name]-1)
 			table = name + "."
 		default:
 			name = table + name

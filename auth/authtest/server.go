@@ -1,0 +1,226 @@
+package authtest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hostedmcp/auth"
+	"hostedmcp/auth/cimd"
+	"hostedmcp/auth/oauth"
+	"hostedmcp/auth/upstream"
+	"hostedmcp/storage"
+	"hostedmcp/web"
+)
+
+// Server is a whole authorization server on a loopback port, over a real store and a Provider, on a Clock. Its /mcp is
+// a resource that answers with the Identity of the bearer token. Restart puts a new process on the same file.
+type Server struct {
+	Issuer   string
+	Clock    *Clock
+	Provider *Provider
+	Store    *storage.Store
+	Auth     *auth.Server
+	Registry *prometheus.Registry
+	Log      *Buffer
+
+	tb      testing.TB
+	options ServerOptions
+	http    *httptest.Server
+	handler swap
+	dir     string
+}
+
+// ServerOptions change the server that NewServer makes. The functions get the defaults to change; nil changes nothing.
+type ServerOptions struct {
+	Provider []Option
+	Auth     func(*auth.Options)
+	Upstream func(*upstream.Config)
+	Storage  func(*storage.Options)
+}
+
+// Buffer is a log that tests read. Safe for concurrent use.
+type Buffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (b *Buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+// String returns everything logged so far.
+func (b *Buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// swap is a handler that Restart replaces while the listener stays.
+type swap struct {
+	mu   sync.RWMutex
+	next http.Handler
+}
+
+func (s *swap) set(h http.Handler) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next = h
+}
+
+// ServeHTTP implements http.Handler.
+func (s *swap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.RLock()
+	h := s.next
+	s.mu.RUnlock()
+	h.ServeHTTP(w, r)
+}
+
+// NewServer starts a server that the test's end closes.
+func NewServer(tb testing.TB, o ServerOptions) *Server {
+	tb.Helper()
+	s := &Server{tb: tb, options: o, dir: tb.TempDir(), Clock: NewClock(time.Now().Truncate(time.Second)), Log: &Buffer{}}
+	s.http = httptest.NewServer(&s.handler)
+	s.Issuer = s.http.URL
+	s.Provider = NewProvider(tb, append([]Option{func(c *ProviderConfig) { c.Now = s.Clock.Now }}, o.Provider...)...)
+	s.start()
+	tb.Cleanup(func() {
+		s.http.Close()
+		s.stop()
+	})
+	return s
+}
+
+// Restart ends the process's part of the server and starts a new one on the same file and key.
+func (s *Server) Restart() {
+	s.tb.Helper()
+	s.stop()
+	s.start()
+}
+
+func (s *Server) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	s.Auth.Close(ctx)
+	if err := s.Store.Close(); err != nil {
+		s.tb.Errorf("close store: %v", err)
+	}
+}
+
+func (s *Server) start() {
+	s.tb.Helper()
+	s.Registry = prometheus.NewRegistry()
+	log := slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	observer := auth.NewObserver(s.Registry, log)
+	so := storage.Options{
+		Dir: s.dir, Issuer: s.Issuer, Now: s.Clock.Now, OnEvent: observer.Event, OnEnd: observer.End, Log: log,
+		TombstoneTTL: auth.DefaultTokens().TombstoneTTL.D(),
+	}
+	if s.options.Storage != nil {
+		s.options.Storage(&so)
+	}
+	var err error
+	if s.Store, err = storage.Open(context.Background(), so); err != nil {
+		s.tb.Fatal(err)
+	}
+	s.serve(log, observer)
+}
+
+// serve wires the packages as main does.
+func (s *Server) serve(log *slog.Logger, observer *auth.Observer) {
+	pages, err := web.NewPages(web.Site{Name: "Test data", ShortName: "test", Issuer: s.Issuer, ProviderHost: "provider.test"}, s.Clock.Now)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	config := upstream.DefaultConfig()
+	config.Issuer, config.ClientID = s.Provider.Issuer, s.Provider.ClientID
+	if s.options.Upstream != nil {
+		s.options.Upstream(&config)
+	}
+	o := auth.Options{
+		Issuer: s.Issuer, Name: "Test data", Tokens: auth.DefaultTokens(), Clients: auth.DefaultClients(),
+		Limits: auth.DefaultLimits(), Upstream: config, Baseline: []string{"mcp"}, Scopes: []string{"crm.write"},
+		Sentence: map[string]string{"crm.write": "Create and change customers and deals"},
+		Store:    s.Store, Observer: observer, Pages: pages.Auth(), Now: s.Clock.Now, Log: log, Registerer: s.Registry,
+		DocumentDialer: cimd.Dialer{Allow: func(netip.Addr) bool { return true }},
+		Provider: upstream.New(upstream.Options{
+			Config: config, Secret: oauth.Secret(s.Provider.ClientSecret), RedirectURI: s.Issuer + "/callback", Now: s.Clock.Now, Log: log,
+		}),
+	}
+	if s.options.Auth != nil {
+		s.options.Auth(&o)
+	}
+	if s.Auth, err = auth.New(o); err != nil {
+		s.tb.Fatal(err)
+	}
+	h, err := web.NewHandler(web.Options{Pages: pages, Endpoints: append(s.Auth.Endpoints(), s.resource()), Log: log, Registerer: s.Registry})
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	s.handler.set(h)
+}
+
+// resource is the stand-in for the MCP endpoint: it says who asks, in JSON, or the reason why not.
+func (s *Server) resource() auth.Endpoint {
+	return auth.Endpoint{Path: "/mcp", Methods: []string{"GET"}, Handle: func(w http.ResponseWriter, r *http.Request) error {
+		token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		id, err := s.Auth.Verify(r.Context(), token)
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", "application/json")
+		return json.NewEncoder(w).Encode(id)
+	}}
+}
+
+// Client returns a client that is logged in as alice.
+func (s *Server) Client() *Client {
+	s.tb.Helper()
+	c := NewClient(s.Issuer)
+	if err := c.Login(); err != nil {
+		s.tb.Fatal(err)
+	}
+	return c
+}
+
+// Call uses an access token at the resource: who it is for, or the status and reason why it is refused.
+func (s *Server) Call(access string) (id auth.Identity, status int, reason string) {
+	s.tb.Helper()
+	req, err := http.NewRequest(http.MethodGet, s.Issuer+"/mcp", nil)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+access)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode == http.StatusOK {
+		if err := json.NewDecoder(res.Body).Decode(&id); err != nil {
+			s.tb.Fatal(err)
+		}
+		return id, res.StatusCode, ""
+	}
+	var e struct {
+		Description string `json:"error_description"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&e); err != nil {
+		s.tb.Fatal(err)
+	}
+	reason, _, _ = strings.Cut(e.Description, ":")
+	return id, res.StatusCode, reason
+}

@@ -1,0 +1,247 @@
+package auth
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"hostedmcp/auth/oauth"
+	"hostedmcp/auth/upstream"
+	"hostedmcp/storage"
+)
+
+// GET /callback (protocol.md §4.5): the provider's answer, in the browser that pressed Allow. Up to step 4 errors are
+// pages; after it the client hears of every failure.
+func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
+	if strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") {
+		return oauth.Unavailable(oauth.RequestInvalid, errors.New("prefetch"))
+	}
+	answer, err := s.providerAnswer(r)
+	if err != nil {
+		return err
+	}
+	req, err := s.takeRequest(r, answer)
+	if err != nil {
+		return err
+	}
+	Request(r.Context()).Grant("", req.ClientID, "")
+	if req.SignIn {
+		return s.finishSignIn(w, r, req, answer)
+	}
+	target, err := s.finishLogin(r.Context(), req, answer)
+	if err != nil {
+		return s.answerLogin(err, req)
+	}
+	w.Header().Set("Location", target)
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// providerAnswer is step 1: exactly one of code and error, nothing repeated.
+func (s *Server) providerAnswer(r *http.Request) (oauth.Params, error) {
+	if len(r.URL.RawQuery) > maxQuery {
+		return oauth.Params{}, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid)
+	}
+	p, err := oauth.ParseParams(r.URL.RawQuery)
+	if err != nil || p.Repeated() != "" || p.Has("code") == p.Has("error") {
+		return p, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(errors.New("callback parameters"))
+	}
+	return p, nil
+}
+
+// takeRequest is steps 2 to 4: the request is known, unexpired and of this browser, and is consumed by one winner. A
+// read comes first: what does not belong here costs no write.
+func (s *Server) takeRequest(r *http.Request, p oauth.Params) (storage.Request, error) {
+	id, secret, _ := strings.Cut(p.Get("state"), ".")
+	bind := s.cookie(r, bindCookie)
+	if id == "" || secret == "" {
+		return storage.Request{}, requestError(storage.ErrNotFound)
+	}
+	stateHash, bindHash := sha256.Sum256([]byte(secret)), sha256.Sum256([]byte(bind))
+	if bind == "" {
+		bindHash = [32]byte{} // the hash of nothing matches nothing: approvals always store a real one
+	}
+	if err := s.store.CheckRequest(id, stateHash, bindHash); err != nil {
+		return storage.Request{}, requestError(err)
+	}
+	req, err := s.store.TakeRequest(r.Context(), id, stateHash, bindHash)
+	if err != nil {
+		return req, requestError(err)
+	}
+	return req, nil
+}
+
+func requestError(err error) error {
+	switch {
+	case errors.Is(err, storage.ErrReplaced):
+		return oauth.Fail(oauth.InvalidRequest, oauth.StateUnknown).Because(err)
+	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrFinished):
+		return oauth.Fail(oauth.InvalidRequest, oauth.StateUnknown).Because(err)
+	case errors.Is(err, storage.ErrExpired):
+		return oauth.Fail(oauth.InvalidRequest, oauth.RequestExpired)
+	case errors.Is(err, storage.ErrBrowser):
+		return oauth.Fail(oauth.AccessDenied, oauth.BrowserMismatch)
+	}
+	return oauth.Unavailable(oauth.StorageUnavailable, err)
+}
+
+// signIn is steps 5 to 9: the provider's answer is judged, its code exchanged, and the user held against the access
+// rules. It returns what the provider gave even beside an error, so that the caller can give it back.
+func (s *Server) signIn(ctx context.Context, req storage.Request, p oauth.Params) (upstream.Answer, error) {
+	if err := s.provider.CheckIss(p.Get("iss"), p.Has("iss")); err != nil {
+		return upstream.Answer{}, oauth.Fail(oauth.ServerError, oauth.UpstreamIss).Because(err)
+	}
+	if code := p.Get("error"); code != "" {
+		return upstream.Answer{}, providerRefusal(code)
+	}
+	a := s.provider.Exchange(context.WithoutCancel(ctx), upstream.Callback{
+		Code: p.Get("code"), Verifier: req.Verifier.Reveal(), Nonce: req.Nonce.Reveal(),
+	})
+	if a.Outcome != upstream.Good {
+		return a, exchangeError(a)
+	}
+	if a.Tokens.Refresh == "" && !req.SignIn && s.upstream.Refresh != upstream.RefreshOptional {
+		err := errors.New("no refresh token: ask for offline_access and switch refresh tokens on at the provider")
+		return a, oauth.Fail(oauth.ServerError, oauth.UpstreamConfig).Because(err)
+	}
+	if err := s.access.check(*a.Claims); err != nil {
+		return a, oauth.Fail(oauth.AccessDenied, oauth.AccessRule).Because(err)
+	}
+	return a, nil
+}
+
+// providerRefusal passes on what a client can act on (step 6); the provider's words stay in the log's reason.
+func providerRefusal(code string) error {
+	switch oauth.Code(code) {
+	case oauth.AccessDenied, oauth.TemporarilyUnavailable:
+		return oauth.Fail(oauth.Code(code), oauth.UpstreamDenied)
+	}
+	return oauth.Fail(oauth.ServerError, oauth.UpstreamDenied)
+}
+
+func exchangeError(a upstream.Answer) error {
+	switch a.Outcome {
+	case upstream.Trouble, upstream.Unreachable, upstream.InDoubt:
+		e := oauth.Unavailable(a.Reason, a.Err)
+		e.RetryAfter = a.RetryAfter
+		return e
+	}
+	reason := a.Reason
+	if reason.Group() == oauth.GroupEnded || reason == "" {
+		reason = oauth.UpstreamConfig // a fresh code that the provider refuses is a fault of ours or its own
+	}
+	return oauth.Fail(oauth.ServerError, reason).Because(a.Err)
+}
+
+// finishLogin is steps 5 to 11: one commit makes the grant with its code, and the browser goes back to the client.
+func (s *Server) finishLogin(ctx context.Context, req storage.Request, p oauth.Params) (string, error) {
+	a, err := s.signIn(ctx, req, p)
+	if err != nil {
+		s.giveBack(ctx, a)
+		return "", err
+	}
+	now := s.now()
+	code := codePrefix + randomValue()
+	g := s.newGrant(ctx, req, a, now)
+	g.CodeHash = sha256.Sum256([]byte(code))
+	if err := s.store.CreateGrant(context.WithoutCancel(ctx), g); err != nil {
+		s.giveBack(ctx, a)
+		return "", oauth.Unavailable(oauth.StorageUnavailable, err)
+	}
+	info := Request(ctx)
+	info.Grant(g.Grant.ID, req.ClientID, s.logSubject(g.Grant.Subject))
+	info.Reason(oauth.SignedIn)
+	return oauth.AppendQuery(req.RedirectURI, "code", code, "state", req.State, "iss", s.issuer), nil
+}
+
+// newGrant is what one login makes, ready to be committed.
+func (s *Server) newGrant(ctx context.Context, req storage.Request, a upstream.Answer, now time.Time) storage.NewGrant {
+	id := rand.Text()
+	scope, _ := oauth.ParseScope(req.Scope) // our own, from the ticket
+	var key [32]byte
+	_, _ = rand.Read(key[:]) // never fails (crypto/rand)
+	return storage.NewGrant{
+		Grant: storage.Grant{
+			ID: id, ClientID: req.ClientID, ClientName: req.ClientName, ClientKind: s.grantKind(req.ClientID),
+			Subject: a.Claims.Subject, Scope: scope, Resource: req.Resource, RedirectURI: req.RedirectURI,
+			Sid: s.sessionHash(a.Claims.Sid),
+		},
+		Key:      key[:],
+		Identity: identityOf(*a.Claims),
+		Upstream: s.upstreamRecord(id, 1, a.Tokens, now),
+		Code: storage.Code{
+			GrantID: id, ClientID: req.ClientID, RedirectURI: req.RedirectURI, Challenge: req.Challenge,
+			Resource: req.Resource, Expires: now.Add(s.tokens.CodeTTL.D()),
+		},
+		Events:        append(req.Events, s.event(ctx, oauth.SignedIn, req.ClientID)),
+		GrantsPerUser: s.clients.GrantsPerUser,
+		Limits:        s.limitsOf(),
+	}
+}
+
+// grantKind says how the grant's client is known, for as long as the grant is remembered.
+func (s *Server) grantKind(clientID string) storage.ClientKind {
+	switch _, configured := s.registered[clientID]; {
+	case configured:
+		return storage.ClientConfigured
+	case strings.HasPrefix(clientID, "https://"):
+		return storage.ClientDocument
+	}
+	return storage.ClientRegistered
+}
+
+// sessionHash is how the store knows a provider session: sid is the provider's, and finds siblings only.
+func (s *Server) sessionHash(sid string) string {
+	if sid == "" {
+		return ""
+	}
+	m := hmac.New(sha256.New, s.sidKey)
+	m.Write([]byte(sid))
+	return hex.EncodeToString(m.Sum(nil))
+}
+
+// answerLogin sends a failure after step 4 back to the client as an error redirect (FastMCP #4293: no page).
+func (s *Server) answerLogin(err error, req storage.Request) error {
+	var e *oauth.Error
+	if !errors.As(err, &e) {
+		e = oauth.Unavailable(oauth.Internal, err)
+	}
+	out := *e
+	out.Redirect = s.errorRedirect(e, req.RedirectURI, req.State)
+	return &out
+}
+
+// giveBack revokes upstream tokens that came to no grant, unless a living grant shares their provider session, which
+// would end with them (protocol.md §5.3). It does not hold up the browser.
+func (s *Server) giveBack(ctx context.Context, a upstream.Answer) {
+	token := a.Tokens.Refresh
+	if token == "" {
+		return
+	}
+	sid := ""
+	if a.Claims != nil {
+		sid = a.Claims.Sid
+	}
+	if living, err := s.store.LivingInSession(s.sessionHash(sid)); err != nil || living > 0 {
+		return
+	}
+	s.background(context.WithoutCancel(ctx), func(ctx context.Context) {
+		if err := s.provider.Revoke(ctx, token); err != nil {
+			s.log.WarnContext(ctx, "upstream token of an unfinished login was not revoked", "error", err)
+		}
+	})
+}
+
+// identityOf is what the store keeps of verified claims.
+func identityOf(c upstream.Claims) storage.Identity {
+	return storage.Identity{
+		Subject: c.Subject, Name: c.Name, PreferredUsername: c.PreferredUsername, Email: c.Email,
+		EmailVerified: c.EmailVerified, Groups: c.Groups, Claims: c.Raw,
+	}
+}

@@ -1,0 +1,171 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+
+	"hostedmcp/auth/cimd"
+	"hostedmcp/auth/oauth"
+	"hostedmcp/storage"
+)
+
+// A client is known in one of four ways; the consent page says which.
+type clientKind int
+
+const (
+	kindKnown      clientKind = iota + 1 // pre-registered by the operator
+	kindDocument                         // client ID metadata document, fetched
+	kindBuiltIn                          // the same, from the copy in the binary
+	kindRegistered                       // dynamic registration (RFC 7591)
+)
+
+// client is a resolved MCP client.
+type client struct {
+	id, name     string
+	kind         clientKind
+	copyDate     string // kindBuiltIn
+	redirectURIs []string
+	confidential bool
+	secretHash   [sha256.Size]byte // of a confidential client
+	document     *storage.Client   // what to store with an approval; nil unless kindDocument or kindBuiltIn
+}
+
+// host is the host that vouches for a document's name, "" for other kinds.
+func (c client) host() string {
+	if c.kind != kindDocument && c.kind != kindBuiltIn {
+		return ""
+	}
+	u, err := url.Parse(c.id)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}
+
+// trusted says whether the operator vouches for the client's redirect URIs, so that errors may be redirected to its
+// https ones without a click (RFC 9700 §4.11.2).
+func (c client) trusted() bool { return c.kind == kindKnown }
+
+// page describes the client for a page whose answer goes to redirectURI.
+func (c client) page(redirectURI string) PageClient {
+	target := oauth.RedirectKind(redirectURI)
+	return PageClient{
+		ID: c.id, Name: c.name, Host: c.host(), CopyDate: c.copyDate,
+		Registered: c.kind == kindRegistered, Document: c.kind == kindDocument,
+		BuiltIn: c.kind == kindBuiltIn, Known: c.kind == kindKnown,
+		Loopback: target == oauth.KindLoopback, PrivateUse: target == oauth.KindPrivate,
+	}
+}
+
+// redirect returns the URI to answer to: the presented one if it matches, the only registered one if none was
+// presented (RFC 6749 §3.1.2.3).
+func (c client) redirect(presented string) (string, bool) {
+	if presented == "" {
+		if len(c.redirectURIs) == 1 {
+			return c.redirectURIs[0], true
+		}
+		return "", false
+	}
+	return presented, slices.ContainsFunc(c.redirectURIs, func(registered string) bool {
+		return oauth.MatchRedirect(registered, presented)
+	})
+}
+
+// resolve finds the client for /authorize: pre-registered, metadata document, dynamic registration, in this order, so
+// that a pre-registered id wins over fetching (protocol.md §3). It may dial out and must not run in a transaction.
+func (s *Server) resolve(ctx context.Context, id string) (client, error) {
+	if c, ok := s.registered[id]; ok {
+		return c, nil
+	}
+	if s.clients.CIMD && strings.HasPrefix(id, "https://") {
+		return s.resolveDocument(ctx, id)
+	}
+	return s.storedClient(id)
+}
+
+// storedClient finds a client without the network, for /token and /revoke.
+func (s *Server) storedClient(id string) (client, error) {
+	if c, ok := s.registered[id]; ok {
+		return c, nil
+	}
+	rec, err := s.store.Client(id)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return client{}, oauth.Fail(oauth.InvalidRequest, oauth.ClientUnknown)
+	case err != nil:
+		return client{}, oauth.Unavailable(oauth.StorageUnavailable, err)
+	}
+	c := client{id: rec.ID, name: rec.Name, kind: kindRegistered, redirectURIs: rec.RedirectURIs}
+	if rec.Document != nil {
+		c.kind, c.document = kindDocument, &rec
+	}
+	return c, nil
+}
+
+func (s *Server) resolveDocument(ctx context.Context, id string) (client, error) {
+	if err := oauth.CheckClientIDURL(id); err != nil {
+		return client{}, oauth.Fail(oauth.InvalidRequest, oauth.ClientUnknown).Because(err)
+	}
+	var copied *cimd.Document
+	if rec, err := s.store.Client(id); err == nil && rec.Document != nil {
+		copied = documentOf(rec)
+	}
+	doc, err := s.documents.Fetch(ctx, id, copied)
+	if err != nil {
+		return client{}, documentError(err)
+	}
+	c := client{id: id, name: doc.Name, kind: kindDocument, redirectURIs: doc.RedirectURIs, document: recordOf(doc)}
+	if doc.BuiltIn {
+		c.kind, c.copyDate = kindBuiltIn, doc.CopyDate
+	}
+	return c, nil
+}
+
+func documentError(err error) error {
+	switch {
+	case errors.Is(err, cimd.ErrInvalid):
+		return oauth.Fail(oauth.InvalidRequest, oauth.CIMDInvalid).Because(err)
+	case errors.Is(err, cimd.ErrBlocked):
+		return oauth.Fail(oauth.InvalidRequest, oauth.CIMDBlocked).Because(err)
+	case errors.Is(err, cimd.ErrBusy):
+		return oauth.Fail(oauth.TemporarilyUnavailable, oauth.RateLimited).With(429).Because(err)
+	}
+	return oauth.Fail(oauth.InvalidRequest, oauth.CIMDFailed).Because(err)
+}
+
+func documentOf(c storage.Client) *cimd.Document {
+	return &cimd.Document{
+		ClientID: c.ID, Name: c.Name, URI: c.URI, RedirectURIs: c.RedirectURIs,
+		ETag: c.Document.ETag, Fetched: c.Document.Fetched, FreshUntil: c.Document.FreshUntil,
+	}
+}
+
+// recordOf is what an approval stores of a document. A built-in copy is stored without a fetch time: it never counts
+// as a good copy of the real document.
+func recordOf(d cimd.Document) *storage.Client {
+	rec := &storage.Client{
+		ID: d.ClientID, Kind: storage.ClientDocument, Name: d.Name, URI: d.URI, RedirectURIs: d.RedirectURIs,
+		Document: &storage.Document{ETag: d.ETag, Fetched: d.Fetched, FreshUntil: d.FreshUntil},
+	}
+	if d.BuiltIn {
+		rec.Document = &storage.Document{}
+	}
+	return rec
+}
+
+// registeredClients indexes `[[clients.registered]]` by id.
+func registeredClients(list []RegisteredClient) map[string]client {
+	out := map[string]client{}
+	for _, r := range list {
+		c := client{id: r.ID, name: r.Name, kind: kindKnown, redirectURIs: r.RedirectURIs}
+		if secret := r.Secret.Reveal(); secret != "" {
+			c.confidential, c.secretHash = true, sha256.Sum256([]byte(secret))
+		}
+		out[r.ID] = c
+	}
+	return out
+}

@@ -1,0 +1,126 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"hostedmcp/auth/oauth"
+)
+
+// credentials are what a client presented at /token or /revoke (RFC 6749 §2.3.1), before anything is believed.
+type credentials struct {
+	id        string
+	secrets   []string // spellings of one secret to try; empty = none presented
+	usedBasic bool
+}
+
+var errCredentials = errors.New("client credentials are missing or contradict each other")
+
+// authenticateClient says which client asks, by the table of protocol.md §5.1, before anything is spent.
+func (s *Server) authenticateClient(ctx context.Context, h http.Header, p oauth.Params) (client, error) {
+	creds, err := readCredentials(h, p)
+	if err != nil {
+		return client{}, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(err)
+	}
+	Request(ctx).Grant("", creds.id, "")
+	c, err := s.storedClient(creds.id)
+	unknown := isReason(err, oauth.ClientUnknown)
+	if err != nil && !unknown {
+		return client{}, err
+	}
+	ok := creds.match(c) // also for an unknown client, in the same time
+	switch {
+	case unknown:
+		e := oauth.Fail(oauth.InvalidClient, oauth.ClientUnknown)
+		e.Basic = creds.usedBasic
+		return client{}, e
+	case !ok:
+		e := oauth.Fail(oauth.InvalidClient, oauth.ClientAuthFailed)
+		e.Basic = creds.usedBasic
+		return client{}, e
+	}
+	return c, nil
+}
+
+// readCredentials takes the id and at most one secret from header and body. An empty secret is none: a public client
+// may send one (go-sdk does, with Basic).
+func readCredentials(h http.Header, p oauth.Params) (credentials, error) {
+	creds := credentials{id: p.Get("client_id")}
+	if secret := p.Get("client_secret"); secret != "" {
+		creds.secrets = []string{secret}
+	}
+	basic := h.Values("Authorization")
+	if len(basic) == 0 {
+		return creds, creds.complete()
+	}
+	user, raw, ok := basicAuth(basic)
+	if !ok {
+		return creds, errCredentials
+	}
+	creds.usedBasic = true
+	id, err := url.QueryUnescape(user)
+	if err != nil || id == "" || (creds.id != "" && creds.id != id) {
+		return creds, errCredentials
+	}
+	creds.id = id
+	if raw == "" {
+		return creds, creds.complete()
+	}
+	if len(creds.secrets) > 0 {
+		return creds, errCredentials
+	}
+	// RFC 6749 §2.3.1 encodes the secret; the TypeScript SDK does not
+	if decoded, err := url.QueryUnescape(raw); err == nil && decoded != raw {
+		creds.secrets = append(creds.secrets, decoded)
+	}
+	creds.secrets = append(creds.secrets, raw)
+	return creds, creds.complete()
+}
+
+func (c credentials) complete() error {
+	if c.id == "" {
+		return errCredentials
+	}
+	return nil
+}
+
+// basicAuth returns user and secret of exactly one Basic header (RFC 7617 §2).
+func basicAuth(headers []string) (user, secret string, ok bool) {
+	if len(headers) != 1 {
+		return "", "", false
+	}
+	scheme, encoded, _ := strings.Cut(headers[0], " ")
+	if !strings.EqualFold(scheme, "Basic") {
+		return "", "", false
+	}
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
+	if err != nil {
+		return "", "", false
+	}
+	return strings.Cut(string(raw), ":")
+}
+
+// match compares hashes in constant time. A public client must present no secret, a confidential one the right one;
+// the empty value never reaches the comparison.
+func (c credentials) match(cl client) bool {
+	if !cl.confidential {
+		return len(c.secrets) == 0
+	}
+	ok := 0
+	for _, secret := range c.secrets {
+		hash := sha256.Sum256([]byte(secret))
+		ok |= subtle.ConstantTimeCompare(hash[:], cl.secretHash[:])
+	}
+	return ok == 1
+}
+
+func isReason(err error, reason oauth.Reason) bool {
+	var e *oauth.Error
+	return errors.As(err, &e) && e.Reason == reason
+}

@@ -1,0 +1,78 @@
+package auth
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net/http"
+
+	"hostedmcp/auth/oauth"
+)
+
+// ticketToken is the form token of a consent page: only the browser with the cookie can post this ticket.
+func (s *Server) ticketToken(cookie, ticket string) string {
+	hash := sha256.Sum256([]byte(ticket))
+	return s.formToken(cookie, "ticket", string(hash[:]))
+}
+
+// pathToken is the form token of every other form: for one path and one sign-in.
+func (s *Server) pathToken(cookie, path, signin string) string {
+	return s.formToken(cookie, path, signin)
+}
+
+func (s *Server) formToken(cookie, purpose, detail string) string {
+	m := hmac.New(sha256.New, s.csrfKey)
+	for _, part := range []string{cookie, purpose, detail} {
+		var size [4]byte // lengths first, so that no two forms share a message
+		size[2], size[3] = byte(len(part)>>8), byte(len(part))
+		m.Write(size[:])
+		m.Write([]byte(part))
+	}
+	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
+}
+
+// checkForm refuses a form that our own page in this browser did not send (protocol.md §4.2, in its order): Origin,
+// Sec-Fetch-Site, Sec-Fetch-Mode, then the token. want gets the CSRF cookie and returns the token expected.
+func (s *Server) checkForm(r *http.Request, token string, want func(cookie string) string) error {
+	h := r.Header
+	switch {
+	case len(h.Values("Origin")) > 0 && h.Get("Origin") != s.issuer:
+		return csrf("origin")
+	case h.Get("Sec-Fetch-Site") != "" && h.Get("Sec-Fetch-Site") != "same-origin":
+		return csrf("sec-fetch-site")
+	case h.Get("Sec-Fetch-Mode") != "" && h.Get("Sec-Fetch-Mode") != "navigate":
+		return csrf("sec-fetch-mode")
+	}
+	cookie := s.cookie(r, csrfCookie)
+	if cookie == "" || token == "" || !hmac.Equal([]byte(token), []byte(want(cookie))) {
+		return csrf("token")
+	}
+	return nil
+}
+
+func csrf(which string) error {
+	e := oauth.Fail(oauth.AccessDenied, oauth.CSRFFailed)
+	return e.Because(errors.New("form refused: " + which))
+}
+
+// formParams reads and parses a form's body once. The pipeline has checked its media type and bounds its size.
+func formParams(r *http.Request) (oauth.Params, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return oauth.Params{}, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).With(http.StatusRequestEntityTooLarge)
+		}
+		return oauth.Params{}, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(err)
+	}
+	p, err := oauth.ParseParams(string(body))
+	if err != nil {
+		return p, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(err)
+	}
+	if name := p.Repeated("resource"); name != "" {
+		return p, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(errors.New("repeated: " + name))
+	}
+	return p, nil
+}

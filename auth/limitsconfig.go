@@ -1,0 +1,65 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"hostedmcp/auth/oauth"
+)
+
+// LimitsConfig is `[limits]`. The rates are for one address, an IPv6 address counting as its /64.
+type LimitsConfig struct {
+	RegisterPerHour    int            `toml:"register_per_hour"`
+	AuthorizePerMinute int            `toml:"authorize_per_minute"`
+	ConsentPerMinute   int            `toml:"consent_per_minute"`
+	FailedPerMinute    int            `toml:"failed_per_minute"`
+	CIMDPerHost        int            `toml:"cimd_per_host_per_minute"`
+	CIMDParallel       int            `toml:"cimd_parallel"`
+	PendingMax         int            `toml:"pending_max"`
+	PendingPerBrowser  int            `toml:"pending_per_browser"`
+	PendingPerAddress  int            `toml:"pending_per_address"`
+	HeaderMax          int            `toml:"header_max"` // bytes
+	HeaderTimeout      oauth.Duration `toml:"header_timeout"`
+	BodyTimeout        oauth.Duration `toml:"body_timeout"`
+}
+
+// DefaultLimits returns the defaults of protocol.md §9.
+func DefaultLimits() LimitsConfig {
+	return LimitsConfig{
+		RegisterPerHour: 30, AuthorizePerMinute: 600, ConsentPerMinute: 120, FailedPerMinute: 60,
+		CIMDPerHost: 10, CIMDParallel: 4, PendingMax: 10_000, PendingPerBrowser: 50, PendingPerAddress: 200,
+		HeaderMax: 32 << 10, HeaderTimeout: seconds(5), BodyTimeout: seconds(30),
+	}
+}
+
+// Validate reports all faults at once, each with its key path.
+func (c LimitsConfig) Validate() error {
+	var faults []error
+	for _, n := range []struct {
+		key   string
+		value int
+	}{
+		{"register_per_hour", c.RegisterPerHour}, {"authorize_per_minute", c.AuthorizePerMinute},
+		{"consent_per_minute", c.ConsentPerMinute}, {"failed_per_minute", c.FailedPerMinute},
+		{"cimd_per_host_per_minute", c.CIMDPerHost}, {"cimd_parallel", c.CIMDParallel}, {"pending_max", c.PendingMax},
+		{"pending_per_browser", c.PendingPerBrowser}, {"pending_per_address", c.PendingPerAddress},
+	} {
+		if n.value < 1 {
+			faults = append(faults, fmt.Errorf("limits.%s: must be at least 1", n.key))
+		}
+	}
+	if c.HeaderMax < 8<<10 || c.HeaderMax > 1<<20 {
+		faults = append(faults, errors.New("limits.header_max: set it between 8192 and 1048576 bytes"))
+	}
+	for key, d := range map[string]oauth.Duration{"header_timeout": c.HeaderTimeout, "body_timeout": c.BodyTimeout} {
+		if d < seconds(1) || d > minutes(10) {
+			faults = append(faults, fmt.Errorf("limits.%s: set it between 1s and 10m", key))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func seconds(n int) oauth.Duration { return oauth.Duration(time.Duration(n) * time.Second) }
+func minutes(n int) oauth.Duration { return oauth.Duration(time.Duration(n) * time.Minute) }
+func hours(n int) oauth.Duration   { return oauth.Duration(time.Duration(n) * time.Hour) }

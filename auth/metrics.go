@@ -1,0 +1,90 @@
+package auth
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"hostedmcp/auth/oauth"
+	"hostedmcp/auth/upstream"
+)
+
+// metrics are the numbers of the authorization server. Labels come from closed sets: grant types, outcomes, reasons.
+type metrics struct {
+	tokens          *prometheus.CounterVec
+	registrations   *prometheus.CounterVec
+	refreshes       *prometheus.CounterVec
+	upstreamSeconds *prometheus.HistogramVec
+	alarms          *prometheus.CounterVec
+	funnel          *prometheus.CounterVec
+	revocations     *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	f := promauto.With(reg)
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	return &metrics{
+		tokens:        counter("hostedmcp_token_requests_total", "Requests at /token, by grant type and reason.", "grant_type", "reason"),
+		registrations: counter("hostedmcp_registrations_total", "Dynamic registrations: created, known or refused.", "result"),
+		refreshes: counter("hostedmcp_refresh_total",
+			"Refreshes: leg client is a client asking us, leg provider is us asking the provider.", "leg", "outcome", "reason"),
+		upstreamSeconds: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "hostedmcp_upstream_refresh_duration_seconds", Help: "Duration of refresh requests to the provider.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15},
+		}, []string{"outcome"}),
+		alarms:      counter("hostedmcp_alarms_total", "What an operator must look at, by reason.", "reason"),
+		revocations: counter("hostedmcp_upstream_revocations_total", "Upstream tokens given back: ok, failed or unsupported.", "result"),
+		funnel:      counter("hostedmcp_logins_total", "Steps of logins: authorize, approved, signed_in, redeemed, first_call.", "step"),
+	}
+}
+
+// alarm says that an operator must look: a line at level error and a count.
+func (s *Server) alarm(ctx context.Context, reason oauth.Reason, what string, cause error) {
+	s.metrics.alarms.WithLabelValues(string(reason)).Inc()
+	s.log.LogAttrs(ctx, slog.LevelError, what, slog.String("reason", string(reason)), slog.Any("cause", cause),
+		slog.String("request", Request(ctx).ID))
+}
+
+func (s *Server) countRefresh(a upstream.Answer, r renewed) {
+	reason := oauth.RefreshOK
+	switch {
+	case r.ended != "":
+		reason = r.ended
+	case r.trouble != "":
+		reason = r.trouble
+	}
+	s.metrics.refreshes.WithLabelValues("provider", outcomeLabel(a.Outcome), string(reason)).Inc()
+}
+
+// outcomeLabel is the metric label of an outcome, in lower case as labels are.
+func outcomeLabel(o upstream.Outcome) string { return strings.ToLower(o.String()) }
+
+// grantStates exposes the counters of grants by state that the store's transitions move; nothing is scanned.
+type grantStates struct {
+	counts func() (map[string]int64, error)
+	desc   *prometheus.Desc
+}
+
+func newGrantStates(counts func() (map[string]int64, error)) *grantStates {
+	return &grantStates{counts: counts, desc: prometheus.NewDesc("hostedmcp_grants", "Grants, by state.", []string{"state"}, nil)}
+}
+
+// Describe implements prometheus.Collector.
+func (g *grantStates) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
+
+// Collect implements prometheus.Collector. A store that cannot be read gives no sample: a wrong zero would look like
+// everybody being logged out.
+func (g *grantStates) Collect(ch chan<- prometheus.Metric) {
+	counts, err := g.counts()
+	if err != nil {
+		return
+	}
+	for state, n := range counts {
+		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, float64(n), state)
+	}
+}

@@ -1,0 +1,100 @@
+package auth
+
+import (
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"hostedmcp/auth/oauth"
+)
+
+// maxAddresses bounds a limiter's memory; at the bound, full buckets go first: they limit nobody.
+const maxAddresses = 20_000
+
+// limiter allows so many events per address and time. The empty address (a proxy on this host that no
+// `trusted_proxies` names) is not limited: it would be everybody.
+type limiter struct {
+	mu      sync.Mutex
+	events  int
+	every   time.Duration
+	buckets map[string]*rate.Limiter
+}
+
+func newLimiter(events int, every time.Duration) *limiter {
+	return &limiter{events: events, every: every, buckets: map[string]*rate.Limiter{}}
+}
+
+// allow takes one event from the address's bucket, or returns 429 with the time until the next one.
+func (l *limiter) allow(address string, now time.Time) error {
+	key := limitKey(address)
+	if key == "" {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.buckets[key]
+	if b == nil {
+		l.makeRoom(now)
+		b = rate.NewLimiter(rate.Every(l.every/time.Duration(l.events)), l.events)
+		l.buckets[key] = b
+	}
+	if b.AllowN(now, 1) {
+		return nil
+	}
+	e := oauth.Fail(oauth.TemporarilyUnavailable, oauth.RateLimited).With(http.StatusTooManyRequests)
+	e.RetryAfter = l.every / time.Duration(l.events)
+	return e
+}
+
+func (l *limiter) makeRoom(now time.Time) {
+	if len(l.buckets) < maxAddresses {
+		return
+	}
+	for key, b := range l.buckets {
+		if b.TokensAt(now) >= float64(l.events) {
+			delete(l.buckets, key)
+		}
+	}
+	for key := range l.buckets {
+		if len(l.buckets) < maxAddresses {
+			return
+		}
+		delete(l.buckets, key)
+	}
+}
+
+// limitKey is what counts as one address: an IPv6 customer has a whole /64.
+func limitKey(address string) string {
+	addr, err := netip.ParseAddr(address)
+	if err != nil {
+		return ""
+	}
+	addr = addr.Unmap()
+	if addr.Is4() {
+		return addr.String()
+	}
+	prefix, err := addr.Prefix(64)
+	if err != nil {
+		return ""
+	}
+	return prefix.String()
+}
+
+// limiters are the budgets of `[limits]`, by endpoint.
+type limiters struct {
+	LimitsConfig
+	register, authorize, consent, failed *limiter
+}
+
+func newLimiters(c LimitsConfig) *limiters {
+	return &limiters{
+		LimitsConfig: c,
+		register:     newLimiter(c.RegisterPerHour, time.Hour),
+		authorize:    newLimiter(c.AuthorizePerMinute, time.Minute),
+		consent:      newLimiter(c.ConsentPerMinute, time.Minute),
+		failed:       newLimiter(c.FailedPerMinute, time.Minute),
+	}
+}

@@ -1,0 +1,174 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"hostedmcp/auth/oauth"
+	"hostedmcp/storage"
+)
+
+// outageTTL is the life of an access token issued while the provider is in trouble (protocol.md §5.4 [C9]): short, so
+// that the client asks again soon, and not under the 300 s that some clients refresh ahead.
+const outageTTL = 10 * time.Minute
+
+// refresh exchanges a refresh token (RFC 6749 §6; protocol.md §5.3 and §5.4). The verdict is computed inside the
+// store's transition; what happens here before it is reading, and asking the provider.
+func (s *Server) refresh(ctx context.Context, c client, p oauth.Params) (*tokenAnswer, error) {
+	// 1. The token itself: form and MAC (row 1), before anything else is looked at.
+	token, g, err := s.presentedToken(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	presented := storage.Presented{
+		GrantID: g.ID, Gen: token.gen, ClientID: c.id, Limits: s.limitsOf(), Event: s.event(ctx, oauth.RefreshOK, c.id),
+	}
+	// 2. What it may still do (rows 2 to 9), without a write.
+	g, row, reason, err := s.store.JudgeRefresh(presented)
+	if err != nil {
+		return nil, oauth.Unavailable(oauth.StorageUnavailable, err)
+	}
+	if row == storage.RowEnded || row == storage.RowOtherClient {
+		return nil, s.refuseRefresh(g, row, reason)
+	}
+	// 3. Resource and scope spend nothing.
+	scope, err := s.narrowed(p, g)
+	if err != nil {
+		return nil, err
+	}
+	// 4. The provider, if its token is due (rows 5 and 9).
+	ttl := s.tokens.AccessTTL.D()
+	if row == storage.RowCurrent || row == storage.RowAhead {
+		if ttl, err = s.askProviderFirst(ctx, &presented, row); err != nil {
+			return nil, err
+		}
+	}
+	// 5. Commit, then answer.
+	return s.rotate(ctx, presented, scope, ttl)
+}
+
+// presentedToken is row 1: unreadable, of no grant, or with a bad MAC.
+func (s *Server) presentedToken(ctx context.Context, p oauth.Params) (refreshToken, storage.Grant, error) {
+	raw := p.Get("refresh_token")
+	if raw == "" {
+		return refreshToken{}, storage.Grant{}, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(errors.New("refresh_token"))
+	}
+	refused := oauth.Fail(oauth.InvalidGrant, oauth.RefreshInvalid)
+	token, ok := parseRefreshToken(raw)
+	if !ok {
+		return token, storage.Grant{}, refused
+	}
+	g, err := s.authenticGrant(token)
+	if errors.Is(err, storage.ErrNotFound) {
+		return token, g, refused
+	}
+	if err != nil {
+		return token, g, oauth.Unavailable(oauth.StorageUnavailable, err)
+	}
+	Request(ctx).Grant(g.ID, "", s.logSubject(g.Subject))
+	return token, g, nil
+}
+
+// authenticGrant returns the grant, living or not, whose key made the token; storage.ErrNotFound for any other token.
+func (s *Server) authenticGrant(token refreshToken) (storage.Grant, error) {
+	g, err := s.store.Grant(token.grantID)
+	if err != nil {
+		return g, err
+	}
+	key, err := s.store.GrantKey(token.grantID)
+	if err != nil {
+		return g, err
+	}
+	if !token.authentic(key, g.ClientID) {
+		return g, storage.ErrNotFound
+	}
+	return g, nil
+}
+
+// narrowed judges resource and scope against the grant: a subset narrows this access token only, unknown names are
+// dropped, and a known scope outside the grant is refused.
+func (s *Server) narrowed(p oauth.Params, g storage.Grant) (oauth.Scope, error) {
+	if err := s.checkResource(p, g.Resource); err != nil {
+		return nil, err
+	}
+	asked, err := oauth.ParseScope(p.Get("scope"))
+	if err != nil {
+		return nil, oauth.Fail(oauth.InvalidScope, oauth.ScopeInvalid).Because(err)
+	}
+	asked = asked.Keep(s.known.Union(g.Scope))
+	switch {
+	case len(asked) == 0:
+		return g.Scope, nil
+	case asked.Contains(oauth.Scope{offlineAccess}) && !g.Scope.Has(offlineAccess):
+		asked = asked.Without(offlineAccess) // it has no effect, so asking for it is no wider request
+	}
+	if !g.Scope.Contains(asked) {
+		return nil, oauth.Fail(oauth.InvalidScope, oauth.ScopeInvalid).Because(errors.New("wider than the grant"))
+	}
+	return asked, nil
+}
+
+// askProviderFirst renews the upstream token if it is due, and says how long the access token may live. A token ahead
+// of the store (row 9: a restored backup) is adopted first, with the upstream token in doubt, and always asks.
+func (s *Server) askProviderFirst(ctx context.Context, p *storage.Presented, row storage.Row) (time.Duration, error) {
+	if row == storage.RowAhead {
+		ahead := *p
+		ahead.Event.Reason = oauth.RefreshAhead
+		if _, err := s.store.AdoptAhead(ctx, ahead); err != nil {
+			return 0, oauth.Unavailable(oauth.StorageUnavailable, err)
+		}
+	}
+	renewed := s.renew(ctx, p.GrantID, renewal{force: row == storage.RowAhead, wait: s.upstream.TokenWait.D()})
+	switch {
+	case renewed.ended != "":
+		return 0, grantEnded(oauth.InvalidGrant, renewed.ended)
+	case renewed.trouble == "":
+		return s.tokens.AccessTTL.D(), nil
+	case renewed.trouble == oauth.SubjectChanged, !s.withinGrace(renewed):
+		return 0, renewed.unavailable()
+	}
+	p.Event.Reason = oauth.RefreshOutage
+	return min(outageTTL, s.tokens.AccessTTL.D()), nil
+}
+
+// withinGrace says whether clients may go on refreshing through the trouble: until outage_grace after the first
+// failed attempt since the provider's last good answer.
+func (s *Server) withinGrace(r renewed) bool {
+	grace := s.tokens.OutageGrace.D()
+	if grace == 0 || r.trouble == oauth.StorageUnavailable {
+		return false
+	}
+	return r.since.IsZero() || s.now().Before(r.since.Add(grace))
+}
+
+// rotate commits the rotation and mints the new pair. Another request may have been quicker: then the row is another
+// than it was, and the answer is that row's.
+func (s *Server) rotate(ctx context.Context, p storage.Presented, scope oauth.Scope, ttl time.Duration) (*tokenAnswer, error) {
+	g, row, reason, err := s.store.RotateRefresh(ctx, p)
+	if err != nil {
+		return nil, oauth.Unavailable(oauth.StorageUnavailable, err)
+	}
+	if row != storage.RowCurrent && row != storage.RowPrevious {
+		return nil, s.refuseRefresh(g, row, reason)
+	}
+	Request(ctx).Reason(reason)
+	s.metrics.refreshes.WithLabelValues("client", "ok", string(reason)).Inc()
+	return s.pair(g, scope, ttl, s.now())
+}
+
+// refuseRefresh is the answer of rows 2, 3, 4, 7 and 8: all invalid_grant, so that the client drops the token.
+func (s *Server) refuseRefresh(g storage.Grant, row storage.Row, reason oauth.Reason) error {
+	s.metrics.refreshes.WithLabelValues("client", "refused", string(reason)).Inc()
+	switch {
+	case row == storage.RowEnded:
+		return grantEnded(oauth.InvalidGrant, g.Ended)
+	case row == storage.RowOtherClient:
+		return oauth.Fail(oauth.InvalidGrant, oauth.RefreshWrongClient)
+	}
+	return oauth.Fail(oauth.InvalidGrant, reason)
+}
+
+func (s *Server) limitsOf() storage.Limits {
+	return storage.Limits{Idle: s.tokens.RefreshIdle.D(), MaxAge: s.tokens.RefreshMax.D(), RetryWindow: s.tokens.RetryWindow.D()}
+}

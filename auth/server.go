@@ -1,0 +1,211 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"crypto/hmac"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hostedmcp/auth/cimd"
+	"hostedmcp/auth/oauth"
+	"hostedmcp/auth/upstream"
+	"hostedmcp/storage"
+)
+
+// Options is what a Server is made of. All are required unless they say otherwise.
+type Options struct {
+	Issuer string // I: the origin of public_url (protocol.md §2)
+	Name   string // resource_name
+
+	Access   AccessConfig
+	Tokens   TokensConfig
+	Clients  ClientsConfig
+	Limits   LimitsConfig
+	Upstream upstream.Config
+
+	Baseline []string          // scopes of every MCP client
+	Scopes   []string          // further scopes, in their order
+	Sentence map[string]string // what a scope means, for the consent page
+
+	Store    *storage.Store
+	Provider *upstream.Provider
+	Observer *Observer
+	Pages    Pages
+
+	DocumentDialer cimd.Dialer // tests only: lets metadata documents come from loopback
+	Now            func() time.Time
+	Log            *slog.Logger
+	Registerer     prometheus.Registerer
+}
+
+// Server is the authorization server. Its endpoints share one state machine, which lives in the store.
+type Server struct {
+	issuer, resource, name string
+	loopback               bool // http issuer: cookies without __Host- and Secure
+
+	access   AccessConfig
+	tokens   TokensConfig
+	clients  ClientsConfig
+	limits   *limiters
+	upstream upstream.Config
+
+	baseline, known oauth.Scope
+	sentences       map[string]string
+	registered      map[string]client
+
+	store     *storage.Store
+	provider  *upstream.Provider
+	documents *cimd.Fetcher
+	observer  *Observer
+	pages     Pages
+	metrics   *metrics
+	log       *slog.Logger
+	now       func() time.Time
+
+	csrfKey, clientIDKey, subjectKey, sidKey []byte
+
+	verified verified
+	signing  atomic.Pointer[cachedSigner]
+	flights  *flights
+	suspects suspects
+	boot     string    // of the store: tells intents of this process from those of an earlier one
+	started  time.Time // for hold-off
+
+	life context.Context // ends when the server closes; work in the background is bound to it
+	stop context.CancelFunc
+	work sync.WaitGroup
+	wake chan struct{}
+}
+
+// New returns a Server. It does no network I/O.
+func New(o Options) (*Server, error) {
+	if o.Store == nil || o.Provider == nil || o.Observer == nil || o.Registerer == nil {
+		return nil, errors.New("auth: store, provider, observer and registerer are required")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		issuer: o.Issuer, resource: o.Issuer + "/mcp", name: o.Name, loopback: strings.HasPrefix(o.Issuer, "http://"),
+		access: o.Access, tokens: o.Tokens, clients: o.Clients, limits: newLimiters(o.Limits), upstream: o.Upstream,
+		registered: registeredClients(o.Clients.Registered),
+		store:      o.Store, provider: o.Provider, observer: o.Observer, pages: o.Pages,
+		metrics: newMetrics(o.Registerer), log: o.Log,
+		now:     func() time.Time { return o.Now().Round(0).Truncate(time.Second) },
+		csrfKey: o.Store.Key("csrf"), clientIDKey: o.Store.Key("client_id"), subjectKey: o.Store.Key("log-subject"),
+		sidKey:   o.Store.Key("sid"),
+		verified: verified{claims: map[[sha256.Size]byte]*accessToken{}},
+		flights:  newFlights(o.Upstream.Parallel), boot: o.Store.Boot(), wake: make(chan struct{}, 1),
+	}
+	s.started = s.now()
+	s.setScopes(o)
+	rules := oauth.RedirectRules{Issuer: o.Issuer, PrivateSchemes: o.Clients.PrivateSchemes}
+	s.documents = cimd.New(o.Clients.cimd(o.Limits), rules, o.Now, o.DocumentDialer, o.Log)
+	s.life, s.stop = context.WithCancel(context.Background())
+	o.Registerer.MustRegister(newGrantStates(o.Store.Counts))
+	return s, nil
+}
+
+// setScopes orders what may be asked for: baseline, further scopes, offline_access.
+func (s *Server) setScopes(o Options) {
+	s.baseline = oauth.Scope(o.Baseline)
+	s.known = s.baseline.Union(oauth.Scope(o.Scopes)).Union(oauth.Scope{offlineAccess})
+	s.sentences = map[string]string{offlineAccess: "Stay connected while you are away"}
+	for _, name := range o.Baseline {
+		s.sentences[name] = "Look things up and use tools for you"
+	}
+	for name, sentence := range o.Sentence {
+		s.sentences[name] = sentence
+	}
+}
+
+// Endpoints returns the rows of the endpoint table (protocol.md §1) that are the authorization server's.
+func (s *Server) Endpoints() []Endpoint {
+	get, post := []string{"GET"}, []string{"POST"}
+	public := func(path string, body []byte) Endpoint {
+		return Endpoint{Path: path, Methods: get, CORS: CORSAny, Cache: Public, Handle: fixed(body)}
+	}
+	resource := s.resourceMetadata()
+	rows := []Endpoint{
+		public("/.well-known/oauth-authorization-server", s.serverMetadata()),
+		public("/.well-known/oauth-protected-resource", resource),
+		public("/.well-known/oauth-protected-resource/mcp", resource),
+		{Path: "/jwks", Methods: get, CORS: CORSAny, Cache: Public, Handle: s.jwks},
+		{Path: "/authorize", Methods: get, Page: true, Handle: s.authorize},
+		{Path: "/consent", Methods: post, Page: true, Form: true, MaxBody: 16 << 10, Handle: s.consent},
+		{Path: "/callback", Methods: get, Page: true, Handle: s.callback},
+		{Path: "/token", Methods: post, CORS: CORSAny, Form: true, MaxBody: 64 << 10, Handle: s.token},
+		{Path: "/revoke", Methods: post, CORS: CORSAny, Form: true, MaxBody: 16 << 10, Handle: s.revoke},
+		{Path: "/status", Methods: get, Page: true, Handle: s.status},
+		{Path: "/signin", Methods: post, Page: true, Form: true, MaxBody: 4 << 10, Handle: s.startSignIn},
+		{Path: "/signout", Methods: post, Page: true, Form: true, MaxBody: 4 << 10, Handle: s.signOut},
+		{Path: "/grants/end", Methods: post, Page: true, Form: true, MaxBody: 4 << 10, Handle: s.endGrants},
+	}
+	if s.clients.Register {
+		rows = append(rows, Endpoint{
+			Path: "/register", Methods: post, CORS: CORSAny, MaxBody: 64 << 10, Handle: s.register,
+		})
+	}
+	return rows
+}
+
+// FirstCall notes that the grant was used for the first time, apart from the call itself.
+func (s *Server) FirstCall(ctx context.Context, grantID string) {
+	ev := s.event(ctx, oauth.FirstCall, "")
+	s.background(ctx, func(ctx context.Context) {
+		if err := s.store.FirstCall(ctx, grantID, ev); err != nil {
+			s.log.WarnContext(ctx, "first call of a grant was not noted", "grant", grantID, "error", err)
+		}
+	})
+}
+
+// background runs f with the values of ctx until it returns or the server closes.
+func (s *Server) background(ctx context.Context, f func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(s.life, cancel)
+	s.work.Go(func() {
+		defer cancel()
+		defer stop()
+		f(ctx)
+	})
+}
+
+// Close waits for work in the background until ctx is done, then cancels it. Tokens that the provider has just given
+// are committed before it returns, unless the store itself cannot write.
+func (s *Server) Close(ctx context.Context) {
+	done := make(chan struct{})
+	go func() { s.work.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+	s.stop()
+	<-done
+}
+
+// logSubject is a subject as logs may show it: an HMAC, so that lines of one person can be found by who knows the
+// subject and by nobody else.
+func (s *Server) logSubject(subject string) string {
+	if subject == "" {
+		return ""
+	}
+	m := hmac.New(sha256.New, s.subjectKey)
+	m.Write([]byte(subject))
+	return hex.EncodeToString(m.Sum(nil)[:8])
+}
+
+func hashOf(s string) [sha256.Size]byte { return sha256.Sum256([]byte(s)) }
+
+func isUnavailable(err error) bool { return errors.Is(err, storage.ErrUnavailable) }
