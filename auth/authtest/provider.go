@@ -66,6 +66,7 @@ type Provider struct {
 	secret  []byte // authenticates tokens, so that there is no table of them
 
 	mu        sync.Mutex
+	listener  net.Listener
 	server    *http.Server
 	closing   chan struct{} // closed by Down and Close: lets hanging answers go
 	behaviour Behaviour
@@ -150,7 +151,7 @@ func (p *Provider) Up() error {
 		p.address = l.Addr().String()
 		p.Issuer = "http://" + p.address + p.config.Path
 	}
-	p.closing = make(chan struct{})
+	p.listener, p.closing = l, make(chan struct{})
 	p.server = &http.Server{Handler: p.handler}
 	go p.server.Serve(l)
 	return nil
@@ -164,6 +165,7 @@ func (p *Provider) Down() {
 		return
 	}
 	close(p.closing)
+	p.listener.Close() // the server does not know it before Serve has begun
 	p.server.Close()
 	p.server = nil
 }

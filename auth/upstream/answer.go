@@ -51,7 +51,7 @@ type Answer struct {
 	RetryAfter time.Duration // what the provider or the backoff of discovery asks for; 0 = nothing
 	Err        error         // for the log alone: our own words, no secret, nothing the provider wrote; nil for Good
 
-	idToken oauth.Secret // of Pending
+	idToken func() string // of Pending; a function, since %v shows the unexported fields of a struct in clear
 }
 
 // Tokens are the upstream tokens of one answer.

@@ -81,7 +81,7 @@ func (p *Provider) Refresh(ctx context.Context, r RefreshRequest) Answer {
 	}
 	a = p.withClaims(d, p.knownKeys, a, idToken, expected{access: tokens.Access, subject: r.Subject, nonce: r.Nonce})
 	if a.Pending {
-		a.idToken = oauth.Secret(idToken)
+		a.idToken = func() string { return idToken }
 	}
 	return a
 }
@@ -95,8 +95,8 @@ func (p *Provider) Settle(ctx context.Context, r RefreshRequest, a Answer) Answe
 	}
 	ctx, cancel := p.timeout(ctx)
 	defer cancel()
-	idToken := a.idToken.Reveal()
-	a.Pending, a.idToken = false, ""
+	idToken := a.idToken()
+	a.Pending, a.idToken = false, nil
 	d, err := p.discovered.get(ctx)
 	if err != nil {
 		return a

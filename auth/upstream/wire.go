@@ -60,9 +60,12 @@ func (t recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	if len(n.body) > maxBody {
 		n.body, n.tooLong = nil, true
 	}
+	if n.err != nil {
+		return nil, n.err
+	}
 	resp.Body = io.NopCloser(bytes.NewReader(n.body))
 	resp.ContentLength = int64(len(n.body))
-	return resp, n.err
+	return resp, nil
 }
 
 // send tells "nothing sent" from "in doubt". Without a connection nothing was sent. From the moment one was handed
