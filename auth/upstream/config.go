@@ -51,10 +51,6 @@ type Config struct {
 	JWKSStale        oauth.Duration `toml:"jwks_stale"`        // oldest key set that still verifies while no newer one is to be had
 	KeepaliveOffline oauth.Duration `toml:"keepalive_offline"` // how often an idle offline token is used; 0 = never
 	KeepaliveOnline  bool           `toml:"keepalive_online"`  // keep online tokens alive too: holds the SSO session open
-
-	// A service account that only `hostedmcp check` uses, to read the provider's own settings. Both or none.
-	AdminClientID         string `toml:"admin_client_id"`
-	AdminClientSecretFile string `toml:"admin_client_secret_file"`
 }
 
 // DefaultConfig returns the defaults of protocol.md §9. Issuer, client id and secret file have none.
@@ -124,7 +120,7 @@ func secure(u *url.URL) bool {
 }
 
 func (c Config) checkRest() error {
-	return errors.Join(c.checkScopes(), c.checkModes(), c.checkTimes(), c.checkClaims(), c.checkAdmin())
+	return errors.Join(c.checkScopes(), c.checkModes(), c.checkTimes(), c.checkClaims())
 }
 
 func (c Config) checkScopes() error {
@@ -185,11 +181,4 @@ func (c Config) checkClaims() error {
 		seen[name] = true
 	}
 	return nil
-}
-
-func (c Config) checkAdmin() error {
-	if (c.AdminClientID == "") == (c.AdminClientSecretFile == "") {
-		return nil
-	}
-	return errors.New("provider.admin_client_id: it needs admin_client_secret_file, and the other way round")
 }

@@ -93,8 +93,6 @@ func TestConfigFaults(t *testing.T) {
 		{"provider.suspect_after:", func(c *upstream.Config) { c.SuspectAfter = 0 }},
 		{"provider.jwks_stale:", func(c *upstream.Config) { c.JWKSStale = 0 }},
 		{"provider.keepalive_offline:", func(c *upstream.Config) { c.KeepaliveOffline = oauth.Days(400) }},
-		{"provider.admin_client_id:", func(c *upstream.Config) { c.AdminClientID = "check" }},
-		{"provider.admin_client_id:", func(c *upstream.Config) { c.AdminClientSecretFile = "x" }},
 	} {
 		c := goodConfig()
 		row.change(&c)
