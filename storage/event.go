@@ -92,7 +92,7 @@ func (t *txn) repeat(g *grantRecord, e Event) {
 	}
 	e.Seq = g.seq
 	t.stamp(&e)
-	e.At, e.Last, e.Count = last.At, e.Last, last.Count+1
+	e.At, e.Count = last.At, last.Count+1
 	t.saveEvent(g, e)
 }
 

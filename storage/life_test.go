@@ -10,6 +10,7 @@ import (
 
 // TestLife walks the life of doc.go, with a restart after every step.
 func TestLife(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	ctx := t.Context()
 	step := func() { h.check(); h.reopen(); h.check() }

@@ -114,7 +114,7 @@ func (s *Store) create(path string, master seal.Key) error {
 	s.keys.Store(&keyring{store: keys.Store, ring: keys.Ring})
 	err = db.Update(func(tx *bolt.Tx) error {
 		for _, b := range buckets {
-			if _, err := tx.CreateBucketIfNotExists([]byte(b.name)); err != nil {
+			if _, err := tx.CreateBucketIfNotExists(b.raw); err != nil {
 				return err
 			}
 		}
@@ -177,7 +177,7 @@ func (s *Store) start(ctx context.Context, master seal.Key) error {
 
 func (s *Store) readMeta(t *txn, master seal.Key) error {
 	for _, b := range buckets {
-		if t.tx.Bucket([]byte(b.name)) == nil {
+		if t.tx.Bucket(b.raw) == nil {
 			return faultf(ErrSchema, "%s is not a store: restore a backup, or start a new data_dir", s.path)
 		}
 	}
@@ -234,6 +234,12 @@ func (s *Store) Created() (db, key bool) { return s.createdDB, s.newKeys }
 
 // Path is where the file lies.
 func (s *Store) Path() string { return s.path }
+
+// Size is how many bytes of the file are in use, free pages included, the reserve excluded. 0 = closed.
+func (s *Store) Size() (size int64) {
+	_ = s.db.View(func(tx *bolt.Tx) error { size = tx.Size(); return nil })
+	return size
+}
 
 // Boot names this run of the process: upstream intents that carry another name were cut off by a crash.
 func (s *Store) Boot() string { return s.boot }

@@ -14,22 +14,25 @@ import (
 type bucket struct {
 	name   string
 	sealed bool
+	raw    []byte // name as bbolt wants it: a call makes no copy
 }
+
+func newBucket(name string, sealed bool) bucket { return bucket{name, sealed, []byte(name)} }
 
 // The buckets; doc.go describes them.
 var (
-	metaBucket       = bucket{"meta", false}
-	clientsBucket    = bucket{"clients", false}
-	requestsBucket   = bucket{"requests", true}
-	codesBucket      = bucket{"codes", false}
-	grantsBucket     = bucket{"grants", false}
-	upstreamBucket   = bucket{"upstream", true}
-	identitiesBucket = bucket{"identities", true}
-	subjectBucket    = bucket{"by_subject", false}
-	sessionBucket    = bucket{"by_session", false}
-	signinsBucket    = bucket{"signins", true}
-	eventsBucket     = bucket{"events", false}
-	dueBucket        = bucket{"due", false}
+	metaBucket       = newBucket("meta", false)
+	clientsBucket    = newBucket("clients", false)
+	requestsBucket   = newBucket("requests", true)
+	codesBucket      = newBucket("codes", false)
+	grantsBucket     = newBucket("grants", false)
+	upstreamBucket   = newBucket("upstream", true)
+	identitiesBucket = newBucket("identities", true)
+	subjectBucket    = newBucket("by_subject", false)
+	sessionBucket    = newBucket("by_session", false)
+	signinsBucket    = newBucket("signins", true)
+	eventsBucket     = newBucket("events", false)
+	dueBucket        = newBucket("due", false)
 
 	buckets = []bucket{metaBucket, clientsBucket, requestsBucket, codesBucket, grantsBucket, upstreamBucket,
 		identitiesBucket, subjectBucket, sessionBucket, signinsBucket, eventsBucket, dueBucket}
@@ -67,7 +70,7 @@ func (t *txn) get(b bucket, key string) []byte {
 	if t.fault != nil {
 		return nil
 	}
-	return t.tx.Bucket([]byte(b.name)).Get([]byte(key))
+	return t.tx.Bucket(b.raw).Get([]byte(key))
 }
 
 func (t *txn) put(b bucket, key string, value []byte) {
@@ -75,7 +78,7 @@ func (t *txn) put(b bucket, key string, value []byte) {
 		return
 	}
 	t.dirty = true
-	if err := t.tx.Bucket([]byte(b.name)).Put([]byte(key), value); err != nil {
+	if err := t.tx.Bucket(b.raw).Put([]byte(key), value); err != nil {
 		t.fail(fmt.Errorf("write %s: %w", b.name, err))
 	}
 }
@@ -85,7 +88,7 @@ func (t *txn) del(b bucket, key string) {
 		return
 	}
 	t.dirty = true
-	if err := t.tx.Bucket([]byte(b.name)).Delete([]byte(key)); err != nil {
+	if err := t.tx.Bucket(b.raw).Delete([]byte(key)); err != nil {
 		t.fail(fmt.Errorf("delete from %s: %w", b.name, err))
 	}
 }
@@ -128,7 +131,7 @@ func (t *txn) each(b bucket, prefix, from string, fn func(key string, value []by
 	if from == "" {
 		from = prefix
 	}
-	c := t.tx.Bucket([]byte(b.name)).Cursor()
+	c := t.tx.Bucket(b.raw).Cursor()
 	for k, v := c.Seek([]byte(from)); k != nil; k, v = c.Next() {
 		key := string(k)
 		if len(key) < len(prefix) || key[:len(prefix)] != prefix || !fn(key, v) {

@@ -44,8 +44,8 @@ type Intent struct {
 
 func (u *Upstream) fields(c *codec) {
 	num(c, &u.Gen)
-	text(c, &u.Access)
-	text(c, &u.Refresh)
+	token(c, &u.Access)
+	token(c, &u.Refresh)
 	text(c, &u.TokenType)
 	text(c, &u.Scope)
 	when(c, &u.Expires)
