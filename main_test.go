@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"go/parser"
 	"go/token"
@@ -11,18 +12,30 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sync/errgroup"
 
 	"hostedmcp/auth/authtest"
 )
 
 func TestMain(m *testing.M) {
+	switch os.Getenv("HOSTEDMCP_PROCESS") { // the benchmarks' own processes
+	case "hostedmcp":
+		main()
+		return
+	case "bare":
+		bareServer()
+		return
+	}
 	testscript.Main(m, map[string]func(){"hostedmcp": main})
 }
 
@@ -279,4 +292,196 @@ func withServer(t *testing.T, config string, f func()) {
 		}
 	}()
 	f()
+}
+
+// The benchmarks run the whole program as a process of its own, beside the bare SDK server in another, so that the
+// figures of one run can be set in relation: machines are noisy.
+
+// process is a server under measurement.
+type process struct {
+	cmd   *exec.Cmd
+	ready string // the first line it said
+}
+
+func startProcess(b *testing.B, kind string, args ...string) *process {
+	b.Helper()
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), "HOSTEDMCP_PROCESS="+kind)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		b.Fatalf("%s said %q: %v", kind, line, err)
+	}
+	go io.Copy(io.Discard, out)
+	return &process{cmd, strings.TrimSpace(line)}
+}
+
+// anonymous is the process's own memory in megabytes: the mapped file does not count.
+func (p *process) anonymous(b *testing.B) float64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		b.Skip("no /proc: memory is measured on Linux only")
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			var kb float64
+			fmt.Sscanf(rest, "%f", &kb)
+			return kb / 1024
+		}
+	}
+	return 0
+}
+
+// bareServer is the SDK's own server with one small tool and nothing around it: what a call costs without us.
+func bareServer() {
+	server := sdk.NewServer(&sdk.Implementation{Name: "bare", Version: "1"}, nil)
+	server.AddTool(&sdk.Tool{Name: "whoami", InputSchema: json.RawMessage(`{"type":"object"}`)},
+		func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+			return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: `{"subject":"alice"}`}}}, nil
+		})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("http://%s/mcp\n", l.Addr())
+	panic(http.Serve(l, sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return server },
+		&sdk.StreamableHTTPOptions{Stateless: true})))
+}
+
+// startProgram starts hostedmcp against a provider that signs alice in without a form.
+func startProgram(b *testing.B) (p *process, issuer string) {
+	provider := authtest.NewProvider(b, authtest.With(func(c *authtest.Behaviour) { c.AutoLogin = "alice" }))
+	dir, port := b.TempDir(), freePort()
+	issuer = "http://127.0.0.1:" + port
+	text := fmt.Sprintf("public_url = %q\nlisten = %q\ndata_dir = %q\ninsecure_loopback = true\n[metrics]\nlisten = \"\"\n"+
+		"[log]\nlevel = \"warn\"\n[limits]\nconsent_per_minute = 1000000\nauthorize_per_minute = 1000000\n[clients]\ngrants_per_user = 1000000\n"+
+		"[provider]\nissuer = %q\nclient_id = %q\nclient_secret_file = %q\n",
+		issuer, "127.0.0.1:"+port, filepath.Join(dir, "data"), provider.Issuer, provider.ClientID, filepath.Join(dir, "secret"))
+	for name, content := range map[string]string{"config.toml": text, "secret": provider.ClientSecret} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return startProcess(b, "hostedmcp", "-config", filepath.Join(dir, "config.toml")), issuer
+}
+
+// BenchmarkProgram measures the whole program: calls beside the bare SDK server, refreshes, logins, memory.
+func BenchmarkProgram(b *testing.B) {
+	p, issuer := startProgram(b)
+	client := authtest.NewClient(issuer)
+	if err := client.Login(); err != nil {
+		b.Fatal(err)
+	}
+	for _, clients := range []int{1, 16} {
+		b.Run(fmt.Sprintf("call/clients=%d", clients), func(b *testing.B) {
+			bare := startProcess(b, "bare")
+			benchmarkCall(b, clients, issuer+"/mcp", bare.ready, client.Access)
+			b.ReportMetric(p.anonymous(b), "MB-RssAnon")
+		})
+	}
+	for _, clients := range []int{1, 16, 64} {
+		b.Run(fmt.Sprintf("refresh/clients=%d", clients), func(b *testing.B) { benchmarkRefresh(b, issuer, clients) })
+	}
+	b.Run("login/clients=8", func(b *testing.B) {
+		share(b, 8, func() error { return authtest.NewClient(issuer).Login() })
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "logins/s")
+		b.ReportMetric(p.anonymous(b), "MB-RssAnon")
+	})
+}
+
+// share runs f b.N times on some goroutines.
+func share(b *testing.B, workers int, f func() error) {
+	b.Helper()
+	var g errgroup.Group
+	g.SetLimit(workers)
+	for range b.N {
+		g.Go(f)
+	}
+	if err := g.Wait(); err != nil {
+		b.Error(err)
+	}
+}
+
+// benchmarkCall sends the same tools/call to both servers in turns; ratio is our throughput over the bare one's.
+func benchmarkCall(b *testing.B, workers int, ours, bare, token string) {
+	h := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: workers}}
+	defer h.CloseIdleConnections()
+	const body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{},"_meta":{` +
+		`"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientInfo":{"name":"bench","version":"1"},` +
+		`"io.modelcontextprotocol/clientCapabilities":{}}}}`
+	call := func(url string) error {
+		req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(body))
+		if err != nil {
+			return err
+		}
+		for k, v := range map[string]string{
+			"Authorization": "Bearer " + token, "Content-Type": "application/json", "Accept": "application/json, text/event-stream",
+			"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "whoami",
+		} {
+			req.Header.Set(k, v)
+		}
+		res, err := h.Do(req)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		if answer, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusOK || !strings.Contains(string(answer), `"content"`) {
+			return fmt.Errorf("%s: %d %s", url, res.StatusCode, answer)
+		}
+		return nil
+	}
+	took := map[string]time.Duration{}
+	const turn = 100
+	for done := 0; done < b.N; done += turn {
+		for _, url := range []string{bare, ours} {
+			start := time.Now()
+			var g errgroup.Group
+			g.SetLimit(workers)
+			for range min(turn, b.N-done) {
+				g.Go(func() error { return call(url) })
+			}
+			if err := g.Wait(); err != nil {
+				b.Fatal(err)
+			}
+			took[url] += time.Since(start)
+		}
+	}
+	b.ReportMetric(float64(b.N)/took[ours].Seconds(), "calls/s")
+	b.ReportMetric(took[bare].Seconds()/took[ours].Seconds(), "ratio")
+}
+
+// benchmarkRefresh refreshes without a provider call: each client its own connection, one after another.
+func benchmarkRefresh(b *testing.B, issuer string, n int) {
+	transport := &http.Transport{MaxIdleConnsPerHost: n}
+	defer transport.CloseIdleConnections()
+	clients := make(chan *authtest.Client, n)
+	for range n {
+		c := authtest.NewClient(issuer)
+		c.HTTP.Transport = transport
+		if err := c.Login(); err != nil {
+			b.Fatal(err)
+		}
+		clients <- c
+	}
+	b.ResetTimer()
+	share(b, n, func() error {
+		c := <-clients
+		defer func() { clients <- c }()
+		a, err := c.Renew()
+		if err == nil && a.Status != http.StatusOK {
+			err = fmt.Errorf("refresh: %d %s", a.Status, a.Description)
+		}
+		return err
+	})
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "refreshes/s")
 }
