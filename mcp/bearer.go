@@ -14,17 +14,19 @@ const maxToken = 8 << 10
 
 // authenticate says who asks (protocol.md §7 step 3). The SDK's own check judges nothing: it would leak what our
 // verifier says, know no error codes, and use a clock of its own.
-func (s *Server) authenticate(r *http.Request) (*Caller, string, *refusal) {
+func (s *Server) authenticate(r *http.Request) (*call, *refusal) {
 	token, refuse := s.challenges.bearerToken(r)
 	if refuse != nil {
-		return nil, "", refuse
+		return nil, refuse
 	}
 	id, err := s.authority.Verify(r.Context(), token)
 	if err != nil {
-		return nil, "", s.challenges.rejected(err)
+		return nil, s.challenges.rejected(err)
 	}
-	auth.Request(r.Context()).Grant(id.GrantID, id.ClientID, "")
-	return newCaller(r.Context(), id, &s.authority), token, nil
+	k := &call{token: token, registry: s.registry.Load(), info: auth.Request(r.Context())}
+	k.caller = Caller{Identity: id, authority: &s.authority, principal: principal(id)}
+	k.info.Grant(id.GrantID, id.ClientID, "")
+	return k, nil
 }
 
 // bearerToken reads the credentials of a request (RFC 6750 §2.1). Anything after "Bearer" that cannot be a token is

@@ -24,8 +24,8 @@ type Authority struct {
 	Userinfo func(ctx context.Context, grantID string) (json.RawMessage, error)
 	// FirstCall notes that a grant was used for the first time. It returns at once and may be told again.
 	FirstCall func(ctx context.Context, grantID string)
-	// Ended returns a channel that is closed when the grant ends, closed already if it has.
-	Ended func(grantID string) <-chan struct{}
+	// Ended returns a channel that is closed when the grant ends, closed already if it has; it is forgotten with ctx.
+	Ended func(ctx context.Context, grantID string) <-chan struct{}
 }
 
 // Caller is who makes the present request. It holds neither our bearer token nor a cookie nor an upstream refresh
@@ -34,17 +34,18 @@ type Caller struct {
 	*auth.Identity
 
 	authority *Authority
-	claims    func() (auth.UserClaims, error) // memoised for the request
+	principal string // what a session is bound to
+
+	once      sync.Once
+	claims    auth.UserClaims
+	claimsErr error
 }
 
-func newCaller(ctx context.Context, id *auth.Identity, authority *Authority) *Caller {
-	return &Caller{Identity: id, authority: authority, claims: sync.OnceValues(func() (auth.UserClaims, error) {
-		return authority.Claims(ctx, id.GrantID)
-	})}
+// Claims returns what the provider last said of the user, read once a request.
+func (c *Caller) Claims(ctx context.Context) (auth.UserClaims, error) {
+	c.once.Do(func() { c.claims, c.claimsErr = c.authority.Claims(ctx, c.GrantID) })
+	return c.claims, c.claimsErr
 }
-
-// Claims returns what the provider said of the user, read once a request.
-func (c *Caller) Claims() (auth.UserClaims, error) { return c.claims() }
 
 // UpstreamToken returns the user's own access token at the provider, refreshed if due. Ask again for each use: it may
 // have been renewed, or the grant may have ended, meanwhile.

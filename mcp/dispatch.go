@@ -19,14 +19,14 @@ func (s *Server) enterSession(r *http.Request, k *call) (refuse *refusal) {
 	if id == "" {
 		return refused(http.StatusBadRequest, oauth.RequestInvalid)
 	}
-	k.session, refuse = s.sessions.enter(id, k.caller)
+	k.session, refuse = s.sessions.enter(id, &k.caller)
 	return refuse
 }
 
 // postLegacy dispatches a message of the older era in its session; initialize opens one.
 func (s *Server) postLegacy(w http.ResponseWriter, r *http.Request, k *call) (refuse *refusal) {
 	if k.method == methodInitialize && r.Header.Get(headerSession) == "" {
-		k.session, refuse = s.sessions.open(k.caller)
+		k.session, refuse = s.sessions.reserve(&k.caller)
 	} else {
 		refuse = s.enterSession(r, k)
 	}
@@ -70,10 +70,10 @@ func (s *Server) unanswered(r *http.Request, k *call, why cause) *refusal {
 			return s.challenges.rejected(err)
 		}
 		return stopping()
+	case why == causeSession, why == causeNone && k.session != nil && s.sessions.isGone(k.session):
+		return refused(http.StatusNotFound, oauth.SessionUnknown)
 	case why != causeNone:
 		return stopping()
-	case k.session != nil && s.sessions.isGone(k.session):
-		return refused(http.StatusNotFound, oauth.SessionUnknown)
 	}
 	return nil // the client is gone
 }
@@ -91,7 +91,7 @@ const identityKey = "call"
 func carryIdentity(next http.Handler) http.Handler {
 	verify := func(ctx context.Context, _ string, _ *http.Request) (*sdkauth.TokenInfo, error) {
 		k := ctx.Value(callKey{}).(*call)
-		return &sdkauth.TokenInfo{UserID: principal(k.caller.Identity), Extra: map[string]any{identityKey: k}}, nil
+		return &sdkauth.TokenInfo{UserID: k.caller.principal, Extra: map[string]any{identityKey: k}}, nil
 	}
 	strip := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("Authorization")

@@ -16,7 +16,7 @@ import (
 type call struct {
 	message // zero but for POST
 
-	caller   *Caller
+	caller   Caller
 	token    string // for the reason of a grant's end; never handed on
 	modern   bool
 	registry *registry // of tools, one for the whole request
@@ -40,11 +40,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) *refusal {
 	if refuse := checkForm(r); refuse != nil {
 		return refuse
 	}
-	caller, token, refuse := s.authenticate(r)
+	k, refuse := s.authenticate(r)
 	if refuse != nil {
 		return refuse
 	}
-	k := &call{caller: caller, token: token, registry: s.registry.Load(), info: auth.Request(r.Context())}
 	if fault := repeatedHeader(r.Header); fault != nil {
 		return &refusal{rpc: fault}
 	}
@@ -110,7 +109,7 @@ func (s *Server) admit(ctx context.Context, k *call) *refusal {
 	if k.method == methodToolsCall {
 		var denied bool
 		var err error
-		if k.tool, denied, err = k.registry.find(ctx, k.caller, k.name); err != nil {
+		if k.tool, denied, err = k.registry.find(ctx, &k.caller, k.name); err != nil {
 			s.metrics.called(nil, resultUnavailable)
 			return s.challenges.rejected(err)
 		}

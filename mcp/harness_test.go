@@ -139,7 +139,7 @@ func (a *authority) seam() mcp.Authority {
 			defer a.mu.Unlock()
 			a.first = append(a.first, grant)
 		},
-		Ended: func(grant string) <-chan struct{} { return a.endedChannel(grant) },
+		Ended: func(_ context.Context, grant string) <-chan struct{} { return a.endedChannel(grant) },
 	}
 }
 
@@ -391,4 +391,46 @@ func compact(t testing.TB, s string) string {
 		t.Fatalf("%v: %s", err, s)
 	}
 	return b.String()
+}
+
+func nothing(context.Context, *sdk.CallToolRequest) (*mcp.Result, error) {
+	return mcp.Text("done"), nil
+}
+
+// gauge returns the sum of a metric over its labels; labels are name and value pairs to select by.
+func (w *world) gauge(name string, labels ...string) (sum float64) {
+	w.t.Helper()
+	families, err := w.reg.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			have := map[string]string{}
+			for _, l := range m.GetLabel() {
+				have[l.GetName()] = l.GetValue()
+			}
+			selected := true
+			for i := 0; i < len(labels); i += 2 {
+				selected = selected && have[labels[i]] == labels[i+1]
+			}
+			if selected {
+				sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+// await waits for what happens in another goroutine and sends no signal.
+func (w *world) await(what string, done func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("waited in vain: %s", what)
+		}
+	}
 }

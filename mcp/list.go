@@ -14,7 +14,7 @@ const pageSize = 1000
 
 // listTools answers tools/list for one caller: what the caller may know of, in fixed order.
 func (s *Server) listTools(ctx context.Context, k *call, cursor string) (*Result, error) {
-	tools, err := k.registry.listFor(ctx, k.caller)
+	tools, err := k.registry.listFor(ctx, &k.caller)
 	if err != nil {
 		return nil, err
 	}

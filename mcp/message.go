@@ -62,7 +62,7 @@ type envelope struct {
 // parseMessage reads the one message of a POST (protocol.md §7 step 4). Batches are refused: they left MCP with
 // 2025-06-18, and one scope, one tool and one provider token belong to one message.
 func parseMessage(data []byte) (message, *rpcError) {
-	s := scanner{data: data}
+	s := scanner{data: data, names: make([][]byte, 0, 2*manyKeys)}
 	if s.peek() == '[' {
 		return message{}, badMessage(codeInvalidRequest, "batches are not served: send one message a POST")
 	}

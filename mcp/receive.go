@@ -28,7 +28,7 @@ func (s *Server) receive(next sdk.MethodHandler) sdk.MethodHandler {
 				result, err = nil, errInternal
 			}
 		}()
-		ctx = auth.WithRequest(context.WithValue(ctx, callerKey{}, k.caller), k.info)
+		ctx = auth.WithRequest(context.WithValue(ctx, callerKey{}, &k.caller), k.info)
 		return s.handle(ctx, k, method, req, next)
 	}
 }
@@ -64,11 +64,11 @@ func (s *Server) handle(ctx context.Context, k *call, method string, req sdk.Req
 
 // outcome keeps the causes of our own faults from strangers.
 func (s *Server) outcome(r *Result, err error) (sdk.Result, error) {
-	var protocol *jsonrpc.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return r, nil
-	case errors.As(err, &protocol):
+	}
+	var protocol *jsonrpc.Error
+	if errors.As(err, &protocol) {
 		return nil, protocol
 	}
 	s.log.Error("MCP request failed", "cause", err)

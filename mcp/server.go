@@ -81,7 +81,7 @@ func New(o Options) (*Server, error) {
 	s.close = sync.OnceFunc(func() { close(s.closing) })
 	s.defaults()
 	s.sessions = newSessions(o.Config, s.now, s.metrics.sessions)
-	s.streams = newStreams(o.Config.StreamsPerUser, s.metrics.streams)
+	s.streams = newStreams(o.Config.StreamsPerUser, s.silence, s.metrics.streams)
 	s.connect(&sdk.Implementation{Name: o.Name, Version: o.Version})
 	return s, s.SetTools(o.Tools)
 }

@@ -26,7 +26,8 @@ type sessions struct {
 	total  int            // with those being opened
 	users  map[string]int // subject to number, with those being opened
 	closed bool           // no new ones
-	ending sync.WaitGroup // of SDK sessions being closed
+	open   int            // those being opened, living, or being closed
+	closer chan struct{}  // closed when closed and open is 0
 }
 
 // session is one of them. All but the constants are guarded by sessions.mu.
@@ -39,18 +40,19 @@ type session struct {
 	active    int       // requests and streams under way
 	last      time.Time // when the last one ended
 	gone      bool
+	over      chan struct{} // closed when gone: ends the streams
 }
 
 func newSessions(c Config, now func() time.Time, gauge prometheus.Gauge) *sessions {
 	return &sessions{
 		idle: c.SessionIdle.D(), max: c.SessionsMax, perUser: c.SessionsPerUser, now: now, gauge: gauge,
-		byID: map[string]*session{}, users: map[string]int{},
+		byID: map[string]*session{}, users: map[string]int{}, closer: make(chan struct{}),
 	}
 }
 
-// open makes room for a session that initialize is about to create, closing the oldest idle one at a cap. It returns
+// reserve makes room for a session that initialize is about to create, closing the oldest idle one at a cap. It returns
 // a refusal if there is none idle.
-func (ss *sessions) open(c *Caller) (*session, *refusal) {
+func (ss *sessions) reserve(c *Caller) (*session, *refusal) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	if ss.closed {
@@ -64,7 +66,8 @@ func (ss *sessions) open(c *Caller) (*session, *refusal) {
 	}
 	ss.total++
 	ss.users[c.Subject]++
-	return &session{principal: principal(c.Identity), subject: c.Subject, active: 1}, nil
+	ss.open++
+	return &session{principal: c.principal, subject: c.Subject, active: 1, over: make(chan struct{})}, nil
 }
 
 // evict ends the session that has been idle for longest, of one user or, with "", of all.
@@ -99,7 +102,7 @@ func (ss *sessions) enter(id string, c *Caller) (*session, *refusal) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	s := ss.byID[id]
-	if s == nil || s.principal != principal(c.Identity) {
+	if s == nil || s.principal != c.principal {
 		return nil, refused(http.StatusNotFound, oauth.SessionUnknown)
 	}
 	s.active++
@@ -112,8 +115,12 @@ func (ss *sessions) leave(s *session) {
 	defer ss.mu.Unlock()
 	s.active--
 	s.last = ss.now()
-	if s.sdk == nil && !s.gone {
+	switch {
+	case s.sdk == nil:
 		ss.forget(s)
+		ss.shut()
+	case s.gone && s.active == 0:
+		ss.close(s)
 	}
 }
 
@@ -139,7 +146,7 @@ func (ss *sessions) isGone(s *session) bool {
 	return s.gone
 }
 
-// end ends a session; running calls in it end into nothing.
+// end ends a session: its streams at once, its calls when they are answered.
 func (ss *sessions) end(s *session) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -154,8 +161,27 @@ func (ss *sessions) endLocked(s *session) {
 	delete(ss.byID, s.id)
 	ss.gauge.Dec()
 	s.timer.Stop()
-	// Close waits for calls under way.
-	ss.ending.Go(func() { s.sdk.Close() })
+	close(s.over)
+	if s.active == 0 {
+		ss.close(s)
+	}
+}
+
+// close closes the SDK's session, after the last answer: the SDK would drop answers from then on.
+func (ss *sessions) close(s *session) {
+	go func() {
+		s.sdk.Close() // waits for handlers whose callers have gone
+		ss.mu.Lock()
+		defer ss.mu.Unlock()
+		ss.shut()
+	}()
+}
+
+// shut counts a session that is no more.
+func (ss *sessions) shut() {
+	if ss.open--; ss.open == 0 && ss.closed {
+		close(ss.closer)
+	}
 }
 
 // forget gives the room of s back.
@@ -170,18 +196,17 @@ func (ss *sessions) forget(s *session) {
 // closeAll ends all sessions and waits until they are closed or ctx is done.
 func (ss *sessions) closeAll(ctx context.Context) error {
 	ss.mu.Lock()
-	ss.closed = true
-	for _, s := range ss.byID {
-		ss.endLocked(s)
+	if !ss.closed {
+		ss.closed = true
+		ss.open++ // so that shut closes the channel once, here or later
+		for _, s := range ss.byID {
+			ss.endLocked(s)
+		}
+		ss.shut()
 	}
 	ss.mu.Unlock()
-	done := make(chan struct{})
-	go func() {
-		ss.ending.Wait()
-		close(done)
-	}()
 	select {
-	case <-done:
+	case <-ss.closer:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

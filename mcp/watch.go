@@ -9,9 +9,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// soon is after how long a call is looked after: most are over by then and cost no more than a timer. It also bounds
-// how late the end of a grant is noticed (protocol.md §7: <= 1 s).
-const soon = 500 * time.Millisecond
+// soon is how often the calls under way are looked at: one that is found twice is looked after by a goroutine of its
+// own. Most are over by then and cost no goroutine and no timer. It also bounds how late the end of a grant is noticed
+// (protocol.md §7: <= 1 s).
+const soon = 250 * time.Millisecond
 
 // lastWrite is how long a write may hang when its stream is to be closed.
 const lastWrite = 250 * time.Millisecond
@@ -24,6 +25,7 @@ const (
 	causeGrant                // the grant ended
 	causeMax                  // stream_max
 	causeClosing              // the server is being stopped
+	causeSession              // the session ended
 )
 
 // streams counts the open streams.
@@ -33,10 +35,55 @@ type streams struct {
 
 	mu    sync.Mutex
 	users map[string]int
+
+	soon    time.Duration
+	callsMu sync.Mutex
+	calls   map[*stream]bool // under way and not yet looked after; true = found once
+	timer   *time.Timer      // runs while there are any; nil before the first
+	running bool
 }
 
-func newStreams(perUser int, gauge prometheus.Gauge) *streams {
-	return &streams{perUser: perUser, gauge: gauge, users: map[string]int{}}
+func newStreams(perUser int, silence time.Duration, gauge prometheus.Gauge) *streams {
+	return &streams{perUser: perUser, gauge: gauge, users: map[string]int{}, soon: min(soon, silence/2),
+		calls: map[*stream]bool{}}
+}
+
+// begin notes a call under way.
+func (ss *streams) begin(st *stream) {
+	ss.callsMu.Lock()
+	defer ss.callsMu.Unlock()
+	ss.calls[st] = false
+	switch {
+	case ss.timer == nil:
+		ss.timer = time.AfterFunc(ss.soon, ss.look)
+	case !ss.running:
+		ss.timer.Reset(ss.soon)
+	}
+	ss.running = true
+}
+
+// finish forgets a call.
+func (ss *streams) finish(st *stream) {
+	ss.callsMu.Lock()
+	defer ss.callsMu.Unlock()
+	delete(ss.calls, st)
+}
+
+// look starts the looking after of calls that take long.
+func (ss *streams) look() {
+	ss.callsMu.Lock()
+	defer ss.callsMu.Unlock()
+	for st, again := range ss.calls {
+		if !again {
+			ss.calls[st] = true
+			continue
+		}
+		delete(ss.calls, st)
+		go st.run()
+	}
+	if ss.running = len(ss.calls) > 0; ss.running {
+		ss.timer.Reset(ss.soon)
+	}
 }
 
 // add counts one more for a user. With limit it may refuse.
@@ -68,8 +115,7 @@ type stream struct {
 	ctx    context.Context // of the request; cancelled to close the stream
 	cancel context.CancelFunc
 	begun  time.Time
-	timer  *time.Timer // starts run for calls that take long
-	lasts  bool        // meant to stay open: GET and subscriptions
+	lasts  bool // meant to stay open: GET and subscriptions
 
 	mu    sync.Mutex
 	over  bool
@@ -80,7 +126,7 @@ type stream struct {
 func (s *Server) openStream(w http.ResponseWriter, r *http.Request, k *call) (*stream, *refusal) {
 	post := r.Method == http.MethodPost
 	st := &stream{server: s, call: k, begun: time.Now(), lasts: !post || k.modern && k.method == methodListen}
-	st.writer = writer{under: w, flush: http.NewResponseController(w), header: http.Header{}, post: post, id: k.id}
+	st.writer = writer{under: w, flush: *http.NewResponseController(w), header: http.Header{}, post: post, id: k.id}
 	if st.lasts {
 		select {
 		case <-s.closing:
@@ -96,7 +142,7 @@ func (s *Server) openStream(w http.ResponseWriter, r *http.Request, k *call) (*s
 	case st.lasts:
 		go st.run()
 	case k.isCall():
-		st.timer = time.AfterFunc(min(soon, s.silence), st.run)
+		s.streams.begin(st)
 	}
 	return st, nil
 }
@@ -111,11 +157,8 @@ func (st *stream) run() {
 		s.streams.add(subject, false)
 		defer s.streams.remove(subject)
 	}
-	var closing <-chan struct{}
-	if st.lasts {
-		closing = s.closing
-	}
-	grant := s.authority.Ended(st.call.caller.GrantID)
+	closing, over := st.watched()
+	grant := s.authority.Ended(st.ctx, st.call.caller.GrantID)
 	tick := time.NewTimer(s.silence - time.Since(st.begun))
 	defer tick.Stop()
 	limit := time.NewTimer(s.config.StreamMax.D() - time.Since(st.begun))
@@ -133,11 +176,25 @@ func (st *stream) run() {
 		case <-closing:
 			st.end(causeClosing)
 			return
+		case <-over:
+			st.end(causeSession)
+			return
 		case <-tick.C:
 			tick.Reset(s.silence)
 			st.tick()
 		}
 	}
+}
+
+// watched returns what ends a lasting stream: the server or the session. Calls are answered before either ends.
+func (st *stream) watched() (closing, over <-chan struct{}) {
+	if !st.lasts {
+		return nil, nil
+	}
+	if st.call.session != nil {
+		over = st.call.session.over
+	}
+	return st.server.closing, over
 }
 
 // tick sends a comment. A client that reads nothing for two of them is let go: the SDK's write that waits for it
@@ -174,11 +231,10 @@ func (st *stream) close() (why cause, answered bool) {
 	st.over, why = true, st.cause
 	st.mu.Unlock()
 	st.cancel()
-	if st.timer != nil {
-		st.timer.Stop()
-	}
 	if st.lasts {
 		st.server.streams.remove(st.call.caller.Subject)
+	} else {
+		st.server.streams.finish(st)
 	}
 	return why, st.writer.settle()
 }

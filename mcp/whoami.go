@@ -73,7 +73,7 @@ func whoami() Tool {
 		Definition: json.RawMessage(whoamiDefinition),
 		Call: func(ctx context.Context, _ *sdk.CallToolRequest) (*Result, error) {
 			c := CallerOf(ctx)
-			claims, err := c.Claims()
+			claims, err := c.Claims(ctx)
 			if err != nil {
 				return toolFailure(err)
 			}

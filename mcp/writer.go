@@ -23,7 +23,7 @@ var errStreamOver = errors.New("the stream is over")
 // SDK writes, and one lock is held over Write and Flush (protocol.md §7, Streams).
 type writer struct {
 	under  http.ResponseWriter
-	flush  *http.ResponseController
+	flush  http.ResponseController
 	header http.Header // the SDK's
 	post   bool        // errors are JSON-RPC answers to id
 	id     []byte
