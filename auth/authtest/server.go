@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -34,6 +35,8 @@ type Server struct {
 	Registry *prometheus.Registry
 	Log      *Buffer
 
+	HTTP *http.Client // follows redirects; reaches Issuer, whatever its name
+
 	tb      testing.TB
 	options ServerOptions
 	http    *httptest.Server
@@ -43,10 +46,12 @@ type Server struct {
 
 // ServerOptions change the server that NewServer makes. The functions get the defaults to change; nil changes nothing.
 type ServerOptions struct {
+	Issuer   string // "" = http on loopback; "https://NAME" is served with TLS, to the clients of NewClient and to HTTP
 	Provider []Option
 	Auth     func(*auth.Options)
 	Upstream func(*upstream.Config)
 	Storage  func(*storage.Options)
+	Web      func(*web.Options)
 }
 
 // Buffer is a log that tests read. Safe for concurrent use.
@@ -93,8 +98,7 @@ func (s *swap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func NewServer(tb testing.TB, o ServerOptions) *Server {
 	tb.Helper()
 	s := &Server{tb: tb, options: o, dir: tb.TempDir(), Clock: NewClock(time.Now().Truncate(time.Second)), Log: &Buffer{}}
-	s.http = httptest.NewServer(&s.handler)
-	s.Issuer = s.http.URL
+	s.listen()
 	s.Provider = NewProvider(tb, append([]Option{func(c *ProviderConfig) { c.Now = s.Clock.Now }}, o.Provider...)...)
 	s.start()
 	tb.Cleanup(func() {
@@ -102,6 +106,26 @@ func NewServer(tb testing.TB, o ServerOptions) *Server {
 		s.stop()
 	})
 	return s
+}
+
+// listen serves on a loopback port, under the name that the options give it.
+func (s *Server) listen() {
+	if s.Issuer = s.options.Issuer; s.Issuer == "" {
+		s.http = httptest.NewServer(&s.handler)
+		s.Issuer, s.HTTP = s.http.URL, &http.Client{}
+		return
+	}
+	s.http = httptest.NewTLSServer(&s.handler)
+	s.HTTP = s.http.Client()
+	t := s.HTTP.Transport.(*http.Transport)
+	t.TLSClientConfig.ServerName = "example.com" // what httptest's certificate is for
+	host := strings.TrimPrefix(s.Issuer, "https://") + ":443"
+	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == host {
+			address = s.http.Listener.Addr().String()
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
 }
 
 // Restart ends the process's part of the server and starts a new one on the same file and key.
@@ -166,7 +190,11 @@ func (s *Server) serve(log *slog.Logger, observer *auth.Observer) {
 	if s.Auth, err = auth.New(o); err != nil {
 		s.tb.Fatal(err)
 	}
-	h, err := web.NewHandler(web.Options{Pages: pages, Endpoints: append(s.Auth.Endpoints(), s.resource()), Log: log, Registerer: s.Registry})
+	wo := web.Options{Pages: pages, Endpoints: append(s.Auth.Endpoints(), s.resource()), Log: log, Registerer: s.Registry}
+	if s.options.Web != nil {
+		s.options.Web(&wo)
+	}
+	h, err := web.NewHandler(wo)
 	if err != nil {
 		s.tb.Fatal(err)
 	}
@@ -186,10 +214,18 @@ func (s *Server) resource() auth.Endpoint {
 	}}
 }
 
+// NewClient returns a client that has not registered yet.
+func (s *Server) NewClient() *Client {
+	c := NewClient(s.Issuer)
+	c.HTTP = s.HTTP
+	c.Browser.client.Transport = s.HTTP.Transport
+	return c
+}
+
 // Client returns a client that is logged in as alice.
 func (s *Server) Client() *Client {
 	s.tb.Helper()
-	c := NewClient(s.Issuer)
+	c := s.NewClient()
 	if err := c.Login(); err != nil {
 		s.tb.Fatal(err)
 	}
@@ -204,7 +240,7 @@ func (s *Server) Call(access string) (id auth.Identity, status int, reason strin
 		s.tb.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+access)
-	res, err := http.DefaultClient.Do(req)
+	res, err := s.HTTP.Do(req)
 	if err != nil {
 		s.tb.Fatal(err)
 	}

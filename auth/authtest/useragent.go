@@ -17,6 +17,7 @@ type UserAgent struct {
 	client *http.Client
 	Allow  bool              // what to press on a consent page
 	Fill   map[string]string // form fields to type into, by name
+	Header http.Header       // sent with every request, over the browser's own; an empty list of values removes one
 	Trace  []string          // every URL that was asked for, without its query
 }
 
@@ -87,6 +88,9 @@ func (b *UserAgent) do(method, target string, form url.Values, header http.Heade
 	if form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
+	for k, v := range b.Header {
+		req.Header[k] = v
+	}
 	b.Trace = append(b.Trace, req.URL.Scheme+"://"+req.URL.Host+req.URL.Path)
 	res, err := b.client.Do(req)
 	if err != nil {
@@ -139,6 +143,16 @@ func (b *UserAgent) Login(start, until string) (*url.URL, *Page, error) {
 	return b.Walk(p, until)
 }
 
+// Press submits the consent page p with an answer, approve or deny.
+func (b *UserAgent) Press(p *Page, answer string) (*Page, error) {
+	form, ok := b.answer(p)
+	if !ok || !form.Fields.Has("ticket") {
+		return nil, fmt.Errorf("no consent form at %s: %d", p.URL.Path, p.Status)
+	}
+	form.Fields.Set("answer", answer)
+	return b.Submit(p, form)
+}
+
 // answer fills in the first form that is a consent page or a sign-in page.
 func (b *UserAgent) answer(p *Page) (Form, bool) {
 	for _, f := range p.Forms {
@@ -157,6 +171,9 @@ func (b *UserAgent) answer(p *Page) (Form, bool) {
 	}
 	return Form{}, false
 }
+
+// Clear forgets all cookies, as another browser has none.
+func (b *UserAgent) Clear() { b.client.Jar = NewUserAgent().client.Jar }
 
 // Cookie returns the value of a cookie for a URL, "" without one.
 func (b *UserAgent) Cookie(at, name string) string {
