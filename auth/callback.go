@@ -94,8 +94,8 @@ func requestError(err error) error {
 // signIn is steps 5 to 9: the provider's answer is judged, its code exchanged, and the user held against the access
 // rules. It returns what the provider gave even beside an error, so that the caller can give it back.
 func (s *Server) signIn(ctx context.Context, req storage.Request, p oauth.Params) (upstream.Answer, error) {
-	if err := s.provider.CheckIss(p.Get("iss"), p.Has("iss")); err != nil {
-		return upstream.Answer{}, oauth.Fail(oauth.ServerError, oauth.UpstreamIss).Because(err)
+	if err := s.provider.CheckIss(p.Get("iss"), p.Count("iss") > 0); err != nil {
+		return upstream.Answer{}, issError(err)
 	}
 	if code := p.Get("error"); code != "" {
 		return upstream.Answer{}, providerRefusal(code)
@@ -103,17 +103,28 @@ func (s *Server) signIn(ctx context.Context, req storage.Request, p oauth.Params
 	a := s.provider.Exchange(context.WithoutCancel(ctx), upstream.Callback{
 		Code: p.Get("code"), Verifier: req.Verifier.Reveal(), Nonce: req.Nonce.Reveal(),
 	})
+	if a.Tokens.Access != "" && a.Tokens.Refresh == "" && !req.SignIn && s.upstream.Refresh != upstream.RefreshOptional {
+		return a, oauth.Fail(oauth.ServerError, oauth.UpstreamConfig).Because(errNoRefreshToken)
+	}
 	if a.Outcome != upstream.Good {
 		return a, exchangeError(a)
-	}
-	if a.Tokens.Refresh == "" && !req.SignIn && s.upstream.Refresh != upstream.RefreshOptional {
-		err := errors.New("no refresh token: ask for offline_access and switch refresh tokens on at the provider")
-		return a, oauth.Fail(oauth.ServerError, oauth.UpstreamConfig).Because(err)
 	}
 	if err := s.access.check(*a.Claims); err != nil {
 		return a, oauth.Fail(oauth.AccessDenied, oauth.AccessRule).Because(err)
 	}
 	return a, nil
+}
+
+var errNoRefreshToken = errors.New("no refresh token: ask for offline_access and switch refresh tokens on at the provider")
+
+// issError is step 5. What the provider promises may not be known, after a restart while it is down: then nothing is
+// wrong with its answer, and nothing may be exchanged either.
+func issError(err error) error {
+	var failure *upstream.Failure
+	if errors.As(err, &failure) && failure.Reason != oauth.UpstreamIss {
+		return exchangeError(upstream.Answer{Reason: failure.Reason, RetryAfter: failure.RetryAfter, Err: err})
+	}
+	return oauth.Fail(oauth.ServerError, oauth.UpstreamIss).Because(err)
 }
 
 // providerRefusal passes on what a client can act on (step 6); the provider's words stay in the log's reason.
@@ -125,18 +136,16 @@ func providerRefusal(code string) error {
 	return oauth.Fail(oauth.ServerError, oauth.UpstreamDenied)
 }
 
+// exchangeError tells what passes (the provider cannot be reached, has trouble, or its answer was lost on the way) from
+// what will be the same the next time: a refusal, an unreadable answer, an id_token that does not hold.
 func exchangeError(a upstream.Answer) error {
-	switch a.Outcome {
-	case upstream.Trouble, upstream.Unreachable, upstream.InDoubt:
+	switch a.Reason {
+	case oauth.UpstreamUnreachable, oauth.UpstreamError, oauth.UpstreamInDoubt:
 		e := oauth.Unavailable(a.Reason, a.Err)
 		e.RetryAfter = a.RetryAfter
 		return e
 	}
-	reason := a.Reason
-	if reason.Group() == oauth.GroupEnded || reason == "" {
-		reason = oauth.UpstreamConfig // a fresh code that the provider refuses is a fault of ours or its own
-	}
-	return oauth.Fail(oauth.ServerError, reason).Because(a.Err)
+	return oauth.Fail(oauth.ServerError, a.Reason).Because(a.Err)
 }
 
 // finishLogin is steps 5 to 11: one commit makes the grant with its code, and the browser goes back to the client.
@@ -157,6 +166,7 @@ func (s *Server) finishLogin(ctx context.Context, req storage.Request, p oauth.P
 	info := Request(ctx)
 	info.Grant(g.Grant.ID, req.ClientID, s.logSubject(g.Grant.Subject))
 	info.Reason(oauth.SignedIn)
+	s.metrics.funnel.WithLabelValues("signed_in").Inc()
 	return oauth.AppendQuery(req.RedirectURI, "code", code, "state", req.State, "iss", s.issuer), nil
 }
 
@@ -218,17 +228,14 @@ func (s *Server) answerLogin(err error, req storage.Request) error {
 }
 
 // giveBack revokes upstream tokens that came to no grant, unless a living grant shares their provider session, which
-// would end with them (protocol.md §5.3). It does not hold up the browser.
+// would end with them (protocol.md §5.3), or may share it: without a good id_token nobody knows. Nobody holds tokens
+// that are not given back. It does not hold up the browser.
 func (s *Server) giveBack(ctx context.Context, a upstream.Answer) {
 	token := a.Tokens.Refresh
-	if token == "" {
+	if token == "" || a.Claims == nil {
 		return
 	}
-	sid := ""
-	if a.Claims != nil {
-		sid = a.Claims.Sid
-	}
-	if living, err := s.store.LivingInSession(s.sessionHash(sid)); err != nil || living > 0 {
+	if living, err := s.store.LivingInSession(s.sessionHash(a.Claims.Sid)); err != nil || living > 0 {
 		return
 	}
 	s.background(context.WithoutCancel(ctx), func(ctx context.Context) {
