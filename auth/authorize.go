@@ -129,7 +129,7 @@ func (s *Server) askedFor(p oauth.Params) (ticket, error) {
 	if p.Get("prompt") == "none" {
 		return ticket{}, oauth.Fail(oauth.InteractionRequired, oauth.RequestInvalid)
 	}
-	return ticket{Scope: scope, Resource: s.resource, Challenge: p.Get("code_challenge"), State: p.Get("state")}, nil
+	return ticket{Scope: scope, Resource: s.resource, Challenge: p.Get("code_challenge"), State: []byte(p.Get("state"))}, nil
 }
 
 // checkResource refuses a request that names another resource than want (RFC 8707 §2); naming none is allowed.
@@ -152,8 +152,11 @@ func (s *Server) askedScope(asked string) (oauth.Scope, error) {
 	if len(scope) == 0 {
 		return s.baseline, nil
 	}
-	if scope = scope.Keep(s.known); len(scope) == 0 {
+	switch scope = scope.Keep(s.known); {
+	case len(scope) == 0:
 		return nil, oauth.Fail(oauth.InvalidScope, oauth.ScopeInvalid).Because(errors.New("no known scope"))
+	case len(scope.Without(offlineAccess)) == 0: // it has no effect, so nothing else was named
+		return s.baseline.Union(scope), nil
 	}
 	return scope, nil
 }

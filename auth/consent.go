@@ -50,7 +50,7 @@ func (s *Server) deny(ctx context.Context, t ticket) error {
 		return oauth.Unavailable(oauth.StorageUnavailable, err)
 	}
 	e := oauth.Fail(oauth.AccessDenied, oauth.ConsentDenied)
-	e.Redirect = s.errorRedirect(e, t.RedirectURI, t.State)
+	e.Redirect = s.errorRedirect(e, t.RedirectURI, string(t.State))
 	return e
 }
 

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -16,18 +17,17 @@ import (
 // ticket is the sealed authorization request inside the consent form: what the user saw, so that /consent resolves
 // nothing anew. Nothing is stored for a request that nobody approved.
 type ticket struct {
-	RequestID    string      `json:"id"`
-	Client       string      `json:"client"`
-	Name         string      `json:"name"`
-	Kind         clientKind  `json:"kind"`
-	CopyDate     string      `json:"copy,omitempty"`
-	RedirectURI  string      `json:"redirect"`
-	Scope        oauth.Scope `json:"scope"`
-	Resource     string      `json:"resource"`
-	Challenge    string      `json:"challenge"`
-	State        string      `json:"state,omitempty"`
-	Expires      int64       `json:"exp"` // Unix seconds
-	DocumentETag string      `json:"etag,omitempty"`
+	RequestID   string      `json:"id"`
+	Client      string      `json:"client"`
+	Name        string      `json:"name"`
+	Kind        clientKind  `json:"kind"`
+	CopyDate    string      `json:"copy,omitempty"`
+	RedirectURI string      `json:"redirect"`
+	Scope       oauth.Scope `json:"scope"`
+	Resource    string      `json:"resource"`
+	Challenge   string      `json:"challenge"`
+	State       []byte      `json:"state,omitempty"` // bytes, since escapes would make it grow past what a form may hold
+	Expires     int64       `json:"exp"`             // Unix seconds
 }
 
 // ticketKind is additional data of the seal: a ticket is good for nothing else.
@@ -39,11 +39,13 @@ var errTicket = errors.New("not a ticket of ours")
 func (s *Server) newTicket(t ticket, now time.Time) (string, error) {
 	t.RequestID = rand.Text()
 	t.Expires = now.Add(s.tokens.RequestTTL.D()).Unix()
-	plain, err := json.Marshal(t)
-	if err != nil {
+	var plain bytes.Buffer
+	e := json.NewEncoder(&plain)
+	e.SetEscapeHTML(false) // nor may a redirect URI full of '&' grow
+	if err := e.Encode(t); err != nil {
 		return "", fmt.Errorf("encode ticket: %w", err)
 	}
-	sealed := s.store.Seal("ticket", plain, []byte(ticketKind))
+	sealed := s.store.Seal("ticket", plain.Bytes(), []byte(ticketKind))
 	return ticketPrefix + base64.RawURLEncoding.EncodeToString(sealed), nil
 }
 
@@ -88,6 +90,6 @@ func (s *Server) consentPage(t ticket, sealed, token string, renewed bool) Conse
 func (t ticket) approval() storage.Request {
 	return storage.Request{
 		ID: t.RequestID, ClientID: t.Client, ClientName: t.Name, RedirectURI: t.RedirectURI, Scope: t.Scope.String(),
-		Resource: t.Resource, Challenge: t.Challenge, State: t.State, TicketExpires: time.Unix(t.Expires, 0),
+		Resource: t.Resource, Challenge: t.Challenge, State: string(t.State), TicketExpires: time.Unix(t.Expires, 0),
 	}
 }
