@@ -37,8 +37,8 @@ func (s *Server) signedIn(r *http.Request) (storage.SignIn, string, error) {
 	}
 	signin, err := s.store.SignIn(sha256.Sum256([]byte(cookie)))
 	switch {
-	case errors.Is(err, storage.ErrNotFound):
-		return signin, "", nil
+	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrExpired):
+		return storage.SignIn{}, "", nil
 	case err != nil:
 		return signin, "", oauth.Unavailable(oauth.StorageUnavailable, err)
 	}
