@@ -1,9 +1,11 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -12,6 +14,9 @@ import (
 	"hostedmcp/auth/oauth"
 	"hostedmcp/storage"
 )
+
+// maxClientID is the longest client_id in bytes (protocol.md §3.3).
+const maxClientID = 512
 
 // A client is known in one of four ways; the consent page says which.
 type clientKind int
@@ -31,7 +36,6 @@ type client struct {
 	redirectURIs []string
 	confidential bool
 	secretHash   [sha256.Size]byte // of a confidential client
-	document     *storage.Client   // what to store with an approval; nil unless kindDocument or kindBuiltIn
 }
 
 // host is the host that vouches for a document's name, "" for other kinds.
@@ -54,7 +58,7 @@ func (c client) trusted() bool { return c.kind == kindKnown }
 func (c client) page(redirectURI string) PageClient {
 	target := oauth.RedirectKind(redirectURI)
 	return PageClient{
-		ID: c.id, Name: c.name, Host: c.host(), CopyDate: c.copyDate,
+		ID: c.id, Name: cmp.Or(c.name, "Unnamed program"), Host: c.host(), CopyDate: c.copyDate,
 		Registered: c.kind == kindRegistered, Document: c.kind == kindDocument,
 		BuiltIn: c.kind == kindBuiltIn, Known: c.kind == kindKnown,
 		Loopback: target == oauth.KindLoopback, PrivateUse: target == oauth.KindPrivate,
@@ -81,10 +85,13 @@ func (s *Server) resolve(ctx context.Context, id string) (client, error) {
 	if c, ok := s.registered[id]; ok {
 		return c, nil
 	}
-	if s.clients.CIMD && strings.HasPrefix(id, "https://") {
-		return s.resolveDocument(ctx, id)
+	switch {
+	case !strings.HasPrefix(id, "https://"):
+		return s.storedClient(id)
+	case !s.clients.CIMD: // a stored copy that nobody fetches again would never grow too old
+		return client{}, oauth.Fail(oauth.InvalidRequest, oauth.ClientUnknown)
 	}
-	return s.storedClient(id)
+	return s.resolveDocument(ctx, id)
 }
 
 // storedClient finds a client without the network, for /token and /revoke.
@@ -101,7 +108,7 @@ func (s *Server) storedClient(id string) (client, error) {
 	}
 	c := client{id: rec.ID, name: rec.Name, kind: kindRegistered, redirectURIs: rec.RedirectURIs}
 	if rec.Document != nil {
-		c.kind, c.document = kindDocument, &rec
+		c.kind = kindDocument
 	}
 	return c, nil
 }
@@ -118,7 +125,7 @@ func (s *Server) resolveDocument(ctx context.Context, id string) (client, error)
 	if err != nil {
 		return client{}, documentError(err)
 	}
-	c := client{id: id, name: doc.Name, kind: kindDocument, redirectURIs: doc.RedirectURIs, document: recordOf(doc)}
+	c := client{id: id, name: doc.Name, kind: kindDocument, redirectURIs: doc.RedirectURIs}
 	if doc.BuiltIn {
 		c.kind, c.copyDate = kindBuiltIn, doc.CopyDate
 	}
@@ -132,7 +139,7 @@ func documentError(err error) error {
 	case errors.Is(err, cimd.ErrBlocked):
 		return oauth.Fail(oauth.InvalidRequest, oauth.CIMDBlocked).Because(err)
 	case errors.Is(err, cimd.ErrBusy):
-		return oauth.Fail(oauth.TemporarilyUnavailable, oauth.RateLimited).With(429).Because(err)
+		return oauth.Fail(oauth.TemporarilyUnavailable, oauth.RateLimited).With(http.StatusTooManyRequests).Because(err)
 	}
 	return oauth.Fail(oauth.InvalidRequest, oauth.CIMDFailed).Because(err)
 }
@@ -144,17 +151,12 @@ func documentOf(c storage.Client) *cimd.Document {
 	}
 }
 
-// recordOf is what an approval stores of a document. A built-in copy is stored without a fetch time: it never counts
-// as a good copy of the real document.
+// recordOf is what an approval stores of a fetched document.
 func recordOf(d cimd.Document) *storage.Client {
-	rec := &storage.Client{
+	return &storage.Client{
 		ID: d.ClientID, Kind: storage.ClientDocument, Name: d.Name, URI: d.URI, RedirectURIs: d.RedirectURIs,
 		Document: &storage.Document{ETag: d.ETag, Fetched: d.Fetched, FreshUntil: d.FreshUntil},
 	}
-	if d.BuiltIn {
-		rec.Document = &storage.Document{}
-	}
-	return rec
 }
 
 // registeredClients indexes `[[clients.registered]]` by id.

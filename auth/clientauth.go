@@ -20,15 +20,23 @@ type credentials struct {
 	usedBasic bool
 }
 
-var errCredentials = errors.New("client credentials are missing or contradict each other")
+var (
+	errCredentials = errors.New("client credentials are missing or contradict each other")
+	errAuthMethod  = errors.New("an authentication method that is not offered")
+)
 
 // authenticateClient says which client asks, by the table of protocol.md §5.1, before anything is spent.
 func (s *Server) authenticateClient(ctx context.Context, h http.Header, p oauth.Params) (client, error) {
 	creds, err := readCredentials(h, p)
-	if err != nil {
+	switch {
+	case errors.Is(err, errAuthMethod):
+		return client{}, oauth.Fail(oauth.InvalidClient, oauth.ClientAuthFailed).Because(err)
+	case err != nil:
 		return client{}, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(err)
 	}
-	Request(ctx).Grant("", creds.id, "")
+	if len(creds.id) <= maxClientID { // a longer one is nobody's, and no line of the log
+		Request(ctx).Grant("", creds.id, "")
+	}
 	c, err := s.storedClient(creds.id)
 	unknown := isReason(err, oauth.ClientUnknown)
 	if err != nil && !unknown {
@@ -59,9 +67,9 @@ func readCredentials(h http.Header, p oauth.Params) (credentials, error) {
 	if len(basic) == 0 {
 		return creds, creds.complete()
 	}
-	user, raw, ok := basicAuth(basic)
-	if !ok {
-		return creds, errCredentials
+	user, raw, err := basicAuth(basic)
+	if err != nil {
+		return creds, err
 	}
 	creds.usedBasic = true
 	id, err := url.QueryUnescape(user)
@@ -91,31 +99,36 @@ func (c credentials) complete() error {
 }
 
 // basicAuth returns user and secret of exactly one Basic header (RFC 7617 §2).
-func basicAuth(headers []string) (user, secret string, ok bool) {
+func basicAuth(headers []string) (user, secret string, err error) {
 	if len(headers) != 1 {
-		return "", "", false
+		return "", "", errCredentials
 	}
 	scheme, encoded, _ := strings.Cut(headers[0], " ")
 	if !strings.EqualFold(scheme, "Basic") {
-		return "", "", false
+		return "", "", errAuthMethod
 	}
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
 	if err != nil {
-		return "", "", false
+		return "", "", errCredentials
 	}
-	return strings.Cut(string(raw), ":")
+	user, secret, ok := strings.Cut(string(raw), ":")
+	if !ok {
+		return "", "", errCredentials
+	}
+	return user, secret, nil
 }
 
-// match compares hashes in constant time. A public client must present no secret, a confidential one the right one;
-// the empty value never reaches the comparison.
+// match compares hashes in constant time, for every client alike, so that the time does not tell a confidential client
+// from one that does not exist. A public client must present no secret, a confidential one the right one; the empty
+// value never reaches the comparison.
 func (c credentials) match(cl client) bool {
-	if !cl.confidential {
-		return len(c.secrets) == 0
-	}
 	ok := 0
 	for _, secret := range c.secrets {
 		hash := sha256.Sum256([]byte(secret))
 		ok |= subtle.ConstantTimeCompare(hash[:], cl.secretHash[:])
+	}
+	if !cl.confidential {
+		return len(c.secrets) == 0
 	}
 	return ok == 1
 }

@@ -129,9 +129,12 @@ func DefaultClients() ClientsConfig {
 func (c ClientsConfig) Validate(issuer string) error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("clients."+format, args...)) }
-	for key, n := range map[string]int{"register_max": c.RegisterMax, "cimd_max": c.CIMDMax, "grants_per_user": c.GrantsPerUser} {
-		if n < 1 {
-			fault("%s: must be at least 1", key)
+	for _, n := range []struct {
+		key   string
+		value int
+	}{{"register_max", c.RegisterMax}, {"cimd_max", c.CIMDMax}, {"grants_per_user", c.GrantsPerUser}} {
+		if n.value < 1 {
+			fault("%s: must be at least 1", n.key)
 		}
 	}
 	if c.CIMDMaxBytes < 1<<10 || c.CIMDMaxBytes > 1<<20 {
@@ -160,7 +163,7 @@ func (c ClientsConfig) Validate(issuer string) error {
 
 func (r RegisteredClient) faults(rules oauth.RedirectRules, seen map[string]bool) (out []error) {
 	switch {
-	case r.ID == "" || len(r.ID) > 512:
+	case r.ID == "" || len(r.ID) > maxClientID:
 		out = append(out, errors.New("id: must be 1 to 512 characters"))
 	case strings.HasPrefix(r.ID, clientIDPrefix):
 		out = append(out, fmt.Errorf("id: %s is the prefix of our own registrations: choose another", clientIDPrefix))

@@ -163,8 +163,8 @@ func (m metadata) normalised(rules oauth.RedirectRules) (metadata, error) {
 		return refuse(oauth.InvalidClientMetadata, "scope: %w", err)
 	}
 	m.Name = oauth.DisplayText(m.Name, maxClientName)
-	if !strings.HasPrefix(m.URI, "https://") || len(m.URI) > 2048 {
-		m.URI = ""
+	if (oauth.RedirectRules{}).Check(m.URI) != nil || oauth.RedirectKind(m.URI) != oauth.KindHTTPS {
+		m.URI = "" // shown as text: a bad one is no reason to refuse the client
 	}
 	if m.ApplicationType != "native" && m.ApplicationType != "web" {
 		m.ApplicationType = ""
