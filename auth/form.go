@@ -38,7 +38,7 @@ func (s *Server) formToken(cookie, purpose, detail string) string {
 func (s *Server) checkForm(r *http.Request, token string, want func(cookie string) string) error {
 	h := r.Header
 	switch {
-	case len(h.Values("Origin")) > 0 && h.Get("Origin") != s.issuer:
+	case len(h.Values("Origin")) > 1, len(h.Values("Origin")) == 1 && h.Get("Origin") != s.issuer:
 		return csrf("origin")
 	case h.Get("Sec-Fetch-Site") != "" && h.Get("Sec-Fetch-Site") != "same-origin":
 		return csrf("sec-fetch-site")

@@ -52,9 +52,12 @@ func (c LimitsConfig) Validate() error {
 	if c.HeaderMax < 8<<10 || c.HeaderMax > 1<<20 {
 		faults = append(faults, errors.New("limits.header_max: set it between 8192 and 1048576 bytes"))
 	}
-	for key, d := range map[string]oauth.Duration{"header_timeout": c.HeaderTimeout, "body_timeout": c.BodyTimeout} {
-		if d < seconds(1) || d > minutes(10) {
-			faults = append(faults, fmt.Errorf("limits.%s: set it between 1s and 10m", key))
+	for _, d := range []struct {
+		key   string
+		value oauth.Duration
+	}{{"header_timeout", c.HeaderTimeout}, {"body_timeout", c.BodyTimeout}} {
+		if d.value < seconds(1) || d.value > minutes(10) {
+			faults = append(faults, fmt.Errorf("limits.%s: set it between 1s and 10m", d.key))
 		}
 	}
 	return errors.Join(faults...)

@@ -11,8 +11,12 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
-// maxAddresses bounds a limiter's memory; at the bound, full buckets go first: they limit nobody.
-const maxAddresses = 20_000
+// maxAddresses bounds a limiter's memory. At the bound a quarter goes at once, or a flood from a whole network would
+// cost a walk over all of them with every request; full buckets go first: they limit nobody.
+const (
+	maxAddresses  = 20_000
+	keptAddresses = maxAddresses * 3 / 4
+)
 
 // limiter allows so many events per address and time. The empty address (a proxy on this host that no
 // `trusted_proxies` names) is not limited: it would be everybody.
@@ -59,7 +63,7 @@ func (l *limiter) makeRoom(now time.Time) {
 		}
 	}
 	for key := range l.buckets {
-		if len(l.buckets) < maxAddresses {
+		if len(l.buckets) <= keptAddresses {
 			return
 		}
 		delete(l.buckets, key)

@@ -115,20 +115,21 @@ func (s *Server) redeem(ctx context.Context, c client, p oauth.Params) (*tokenAn
 	info := Request(ctx)
 	info.Grant(g.ID, c.id, s.logSubject(g.Subject))
 	if verdict != "" {
-		return nil, codeRefused(g, verdict)
+		return nil, s.codeRefused(g, verdict)
 	}
 	info.Reason(oauth.CodeRedeemed)
+	s.metrics.funnel.WithLabelValues("redeemed").Inc()
 	return s.pair(g, g.Scope, s.tokens.AccessTTL.D(), now)
 }
 
-func codeRefused(g storage.Grant, verdict oauth.Reason) error {
-	switch {
-	case verdict == oauth.GrantEnded:
+func (s *Server) codeRefused(g storage.Grant, verdict oauth.Reason) error {
+	switch verdict {
+	case oauth.GrantEnded:
 		return grantEnded(oauth.InvalidGrant, g.Ended)
-	case verdict == oauth.TargetInvalid:
+	case oauth.TargetInvalid:
 		return oauth.Fail(oauth.InvalidTarget, verdict)
-	case verdict.Group() == oauth.GroupEnded:
-		return grantEnded(oauth.InvalidGrant, verdict)
+	case oauth.CodeReplay:
+		s.wakeLoop() // its upstream token is to be given back
 	}
 	return oauth.Fail(oauth.InvalidGrant, verdict)
 }
