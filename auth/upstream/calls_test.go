@@ -27,6 +27,10 @@ func TestRevoke(t *testing.T) {
 			t.Errorf("200 with an error inside: %v", err)
 		}
 	}
+	r.idp.Break(authtest.Revoke, authtest.Fault{Body: "cut off", Cut: 3})
+	if err := r.up.Revoke(background, token); err != nil {
+		t.Errorf("200 with a body that breaks off: %v", err)
+	}
 	for want, fault := range map[oauth.Reason]authtest.Fault{
 		oauth.UpstreamError:       authtest.Unavailable(503, ""),
 		oauth.UpstreamConfig:      authtest.Unavailable(400, ""),

@@ -81,10 +81,8 @@ func judge(n *note, now time.Time) (answer Answer, ok bool) {
 		v, text = verdict{InDoubt, oauth.UpstreamInDoubt, false}, "no answer: "+netWords(n.err)
 	case n.err != nil && v.outcome != Trouble: // it says what happened, but not to the end
 		v, text = verdict{InDoubt, oauth.UpstreamInDoubt, false}, text+", and the answer broke off"
-	case n.status == http.StatusOK && !n.tooLong:
+	case n.status == http.StatusOK:
 		return Answer{}, true
-	case n.tooLong:
-		text += " with too long a body"
 	case slices.Contains(knownCodes, said.Code):
 		text += " " + said.Code
 	}

@@ -38,8 +38,6 @@ suspect_after = "10m"
 jwks_stale = "24h"
 keepalive_offline = "24h"
 keepalive_online = false
-admin_client_id = ""
-admin_client_secret_file = ""
 `
 	var c upstream.Config
 	if err := toml.NewDecoder(strings.NewReader(text)).DisallowUnknownFields().Decode(&c); err != nil {
@@ -159,9 +157,9 @@ func TestReadSecret(t *testing.T) {
 			t.Errorf("row %d: %v", i, err)
 		}
 	}
-	for _, path := range []string{dir, filepath.Join(dir, "absent")} {
-		if _, err := upstream.ReadSecret(path); err == nil {
-			t.Errorf("%s is read", path)
+	for path, words := range map[string]string{dir: "not a regular file", filepath.Join(dir, "absent"): "no such file"} {
+		if _, err := upstream.ReadSecret(path); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 }

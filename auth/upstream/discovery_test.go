@@ -79,7 +79,7 @@ func TestDiscoveryBackoff(t *testing.T) {
 		}
 		a := r.refresh("token")
 		r.want(a, upstream.Unreachable, oauth.UpstreamError)
-		if a.RetryAfter < 0 || a.RetryAfter > 2*time.Minute {
+		if a.RetryAfter <= 0 || a.RetryAfter > 2*time.Minute {
 			t.Errorf("Retry-After %s", a.RetryAfter)
 		}
 		if n := r.idp.Count(authtest.Discovery); n != want {
@@ -157,6 +157,9 @@ func TestDiscoveryRefused(t *testing.T) {
 			err := r.up.Discover(background)
 			if got := reasonOf(err); got != row.want {
 				t.Errorf("reason %q (%v), want %q", got, err, row.want)
+			}
+			if row.name == "too long" && !strings.Contains(err.Error(), "too long") {
+				t.Errorf("an operator learns only %q", err)
 			}
 			if got := reasonOf(r.up.Ready()); got != row.want {
 				t.Errorf("not ready because of %q", got)

@@ -45,13 +45,21 @@ func (p *Provider) askedKeys(ctx context.Context) keySource {
 	}
 }
 
-// knownKeys takes what is in memory and does no I/O.
-func (p *Provider) knownKeys(again bool) (keySet, error) {
+// knownKeys takes what is in memory and does no I/O: asking again finds the same.
+func (p *Provider) knownKeys(bool) (keySet, error) {
 	set, ok := p.keys.peek()
-	if again || !ok {
+	if !ok {
 		return nil, errUnknownKey
 	}
 	return set, nil
+}
+
+// warmKeys waits a moment for a key set if there is none, as after a restart, so that the id_token of the answer to
+// come can be judged. A provider whose key set hangs must not keep tokens from being refreshed.
+func (p *Provider) warmKeys(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, p.config.Timeout.D()/5)
+	defer cancel()
+	_, _ = p.keys.get(ctx)
 }
 
 func keysBrake(int) time.Duration { return keysPause }

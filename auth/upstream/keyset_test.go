@@ -90,6 +90,26 @@ func TestSettle(t *testing.T) {
 	}
 }
 
+// After a restart no key is in memory: the first refresh waits a moment for them before it is sent, and goes out
+// without them if they hang.
+func TestRefreshWithoutKeys(t *testing.T) {
+	r := newRig(t)
+	token := r.login().Tokens.Refresh
+	r.connect(func(*upstream.Options) {})
+	a := r.refresh(token)
+	r.want(a, upstream.Good, "")
+	if a.Claims == nil {
+		t.Error("the id_token was not judged")
+	}
+	r.connect(func(o *upstream.Options) { o.Config.Timeout = oauth.Duration(time.Second) })
+	r.idp.Break(authtest.JWKS, authtest.Fault{Hang: true})
+	a = r.refresh(token)
+	r.want(a, upstream.Unverified, oauth.IDTokenInvalid)
+	if !a.Pending || a.Tokens.Refresh == "" {
+		t.Errorf("pending %v", a.Pending)
+	}
+}
+
 // A key set that cannot be renewed serves for jwks_stale and no longer.
 func TestKeysAway(t *testing.T) {
 	r := newRig(t)

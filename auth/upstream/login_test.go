@@ -125,6 +125,7 @@ func TestLifetimes(t *testing.T) {
 		{"expires_in with a fraction", map[string]any{"expires_in": 60.7}, at(60), time.Time{}, true},
 		{"expires_in absent", map[string]any{"expires_in": nil}, time.Time{}, time.Time{}, true},
 		{"expires_in odd costs nothing else", map[string]any{"expires_in": []int{1}}, time.Time{}, time.Time{}, true},
+		{"expires_in beyond reason", map[string]any{"expires_in": 1e300}, at(100 * 365 * 24 * 3600), time.Time{}, true},
 		{"negative", map[string]any{"expires_in": -5, "refresh_expires_in": -5}, time.Time{}, time.Time{}, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -163,6 +164,9 @@ func TestExchangeRefused(t *testing.T) {
 	r.idp.Set(func(b *authtest.Behaviour) { b.NoIDToken = true })
 	a := r.exchange()
 	r.want(a, upstream.Unverified, oauth.IDTokenInvalid)
+	if !strings.Contains(a.Err.Error(), "openid") {
+		t.Errorf("an operator learns only %q", a.Err)
+	}
 	r.idp.Set(func(b *authtest.Behaviour) { b.NoIDToken, b.NoRefreshToken = false, true })
 	if a := r.login(); a.Tokens.Refresh != "" {
 		t.Error("a refresh token out of nowhere")

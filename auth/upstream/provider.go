@@ -71,10 +71,13 @@ func (p *Provider) Host() string {
 	return u.Host
 }
 
-// Discover fetches the provider's metadata if there is no copy yet. main calls it once in the background after start,
-// so that the first login need not wait. The error is a *Failure.
+// Discover fetches the provider's metadata if there is no copy yet, and starts on its key set. main calls it once in
+// the background after start, so that the first login need not wait. The error is a *Failure.
 func (p *Provider) Discover(ctx context.Context) error {
 	_, err := p.discovered.get(ctx)
+	if err == nil {
+		_ = p.keys.ready()
+	}
 	return err
 }
 

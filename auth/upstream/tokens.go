@@ -72,7 +72,7 @@ func (p *Provider) Refresh(ctx context.Context, r RefreshRequest) Answer {
 	if err != nil {
 		return unsent(err)
 	}
-	_ = p.keys.ready() // fetched meanwhile if there is none, for the id_token of the answer
+	p.warmKeys(ctx)
 	var n note
 	_, _ = rp.RefreshTokens[*oidc.IDTokenClaims](noting(ctx, &n), d.asking(nil, p.spend), r.Token.Reveal(), "", "")
 	a, tokens, idToken := p.read200(&n)

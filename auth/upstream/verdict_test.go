@@ -62,6 +62,7 @@ var verdicts = []struct {
 	{"200 with access_token empty", authtest.Fault{Body: `{"access_token":""}`}, upstream.InDoubt, oauth.UpstreamBadAnswer, false},
 	{"200 empty", authtest.Fault{Status: 200}, upstream.InDoubt, oauth.UpstreamBadAnswer, false},
 	{"200 too long", authtest.Fault{Body: `{"access_token":"a","x":"` + strings.Repeat("x", 64<<10) + `"}`}, upstream.InDoubt, oauth.UpstreamBadAnswer, false},
+	{"200 readable but too long", authtest.Fault{Body: `{"access_token":"a"}` + strings.Repeat(" ", 64<<10)}, upstream.InDoubt, oauth.UpstreamBadAnswer, false},
 	{"201", authtest.Fault{Status: 201, Body: `{"access_token":"a"}`}, upstream.InDoubt, oauth.UpstreamBadAnswer, false},
 	{"reset before it is carried out", authtest.Fault{Reset: true}, upstream.InDoubt, oauth.UpstreamInDoubt, false},
 	{"reset after", authtest.Fault{Reset: true, After: true}, upstream.InDoubt, oauth.UpstreamInDoubt, false},
