@@ -107,6 +107,7 @@ func (s *Store) create(path string, master seal.Key) error {
 		return err
 	}
 	keys := seal.NewKeys()
+	db.NoSync = true // place brings the whole file to the disk before it has its name
 	signing, err := newSigningKey(s.Now())
 	if err != nil {
 		return errors.Join(err, db.Close())
