@@ -37,14 +37,16 @@ func limitBody(w *response, r *http.Request, most int64, within time.Duration) b
 }
 
 // Read lifts the deadline with the last byte: the connection is still read afterwards to see the client hang up, and
-// a stream that outlives body_timeout must not look like that.
+// a stream that outlives body_timeout must not look like that. After a fault the deadline stays, since net/http goes on
+// reading what is left of a body before it answers.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
-		if err != io.EOF {
-			b.err = err
-		}
+	switch err {
+	case nil:
+	case io.EOF:
 		_ = b.connection.SetReadDeadline(time.Time{})
+	default:
+		b.err = err
 	}
 	return n, err
 }
