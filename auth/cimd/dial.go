@@ -60,8 +60,10 @@ func (d Dialer) transport(proxy *url.URL, timeout time.Duration) *http.Transport
 // proxyError is the status with which the proxy refused to connect; its words are not ours to pass on.
 type proxyError int
 
+// Error is for the log: the number is all that a proxy's refusal needs.
 func (e proxyError) Error() string { return "the proxy answers with status " + strconv.Itoa(int(e)) }
 
+// checkConnect stands before the transport's own check, which would put the proxy's status line into the error.
 func checkConnect(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
 	if resp.StatusCode != http.StatusOK {
 		return proxyError(resp.StatusCode)

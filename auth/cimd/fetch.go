@@ -15,12 +15,16 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
-// The ways in which a client's document cannot be had. ErrBlocked and ErrFailed must look alike outside.
+// The ways in which a client's document cannot be had. Outside, ErrBlocked and ErrFailed must look alike.
 var (
-	ErrBlocked = errors.New("metadata document: address refused") // cimd_blocked
-	ErrFailed  = errors.New("metadata document: not fetched")     // cimd_failed
-	ErrInvalid = errors.New("metadata document: has errors")      // cimd_invalid
-	ErrBusy    = errors.New("metadata document: busy")            // nothing was asked; try again later
+	// ErrBlocked means that its host leads to an address that is not public: reason cimd_blocked.
+	ErrBlocked = errors.New("metadata document: address refused")
+	// ErrFailed means that there was no answer, or none that could hold a document: reason cimd_failed.
+	ErrFailed = errors.New("metadata document: not fetched")
+	// ErrInvalid means a document that breaks a rule, or a client_id that can name none: reason cimd_invalid.
+	ErrInvalid = errors.New("metadata document: has errors")
+	// ErrBusy means that our own limits kept us from asking; the next minute may be better: reason rate_limited.
+	ErrBusy = errors.New("metadata document: busy")
 )
 
 // Fetcher fetches and remembers metadata documents. It is safe for concurrent use and needs no closing.
@@ -63,6 +67,7 @@ func New(cfg Config, rules oauth.RedirectRules, now func() time.Time, dialer Dia
 // brokenProxy stands in for a proxy that Validate refuses: going out without it would be the worse surprise.
 type brokenProxy struct{ err error }
 
+// RoundTrip fails before anything is sent.
 func (b brokenProxy) RoundTrip(*http.Request) (*http.Response, error) { return nil, b.err }
 
 // Fetch returns the client behind clientID. stored is the copy in storage, nil if there is none; it counts like one in

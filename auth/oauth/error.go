@@ -9,24 +9,24 @@ import (
 // Code is the `error` parameter of an OAuth error answer.
 type Code string
 
-// The error codes of RFC 6749 §4.1.2.1 and §5.2, RFC 6750 §3.1, RFC 7591 §3.2.2, RFC 8707 §2 and OpenID Connect Core
-// §3.1.2.6. server_error is only ever put into a redirect: at /token a client may take it for the end of its login.
+// The error codes we speak. server_error is only ever put into a redirect: at /token a client may take it for the end
+// of its login.
 const (
-	InvalidRequest          Code = "invalid_request"
-	InvalidClient           Code = "invalid_client"
-	InvalidGrant            Code = "invalid_grant"
-	InvalidScope            Code = "invalid_scope"
-	InvalidTarget           Code = "invalid_target"
-	UnsupportedGrantType    Code = "unsupported_grant_type"
-	UnsupportedResponseType Code = "unsupported_response_type"
-	AccessDenied            Code = "access_denied"
-	InteractionRequired     Code = "interaction_required"
-	ServerError             Code = "server_error"
-	TemporarilyUnavailable  Code = "temporarily_unavailable"
-	InvalidRedirectURI      Code = "invalid_redirect_uri"
-	InvalidClientMetadata   Code = "invalid_client_metadata"
-	InvalidToken            Code = "invalid_token"
-	InsufficientScope       Code = "insufficient_scope"
+	InvalidRequest          Code = "invalid_request"           // RFC 6749 §4.1.2.1, §5.2
+	InvalidClient           Code = "invalid_client"            // RFC 6749 §5.2
+	InvalidGrant            Code = "invalid_grant"             // RFC 6749 §5.2: the client drops its tokens
+	InvalidScope            Code = "invalid_scope"             // RFC 6749 §4.1.2.1, §5.2
+	InvalidTarget           Code = "invalid_target"            // RFC 8707 §2
+	UnsupportedGrantType    Code = "unsupported_grant_type"    // RFC 6749 §5.2
+	UnsupportedResponseType Code = "unsupported_response_type" // RFC 6749 §4.1.2.1
+	AccessDenied            Code = "access_denied"             // RFC 6749 §4.1.2.1
+	InteractionRequired     Code = "interaction_required"      // OpenID Connect Core §3.1.2.6
+	ServerError             Code = "server_error"              // RFC 6749 §4.1.2.1, redirects only
+	TemporarilyUnavailable  Code = "temporarily_unavailable"   // RFC 6749 §4.1.2.1; at /token with 503 or 429
+	InvalidRedirectURI      Code = "invalid_redirect_uri"      // RFC 7591 §3.2.2
+	InvalidClientMetadata   Code = "invalid_client_metadata"   // RFC 7591 §3.2.2
+	InvalidToken            Code = "invalid_token"             // RFC 6750 §3.1
+	InsufficientScope       Code = "insufficient_scope"        // RFC 6750 §3.1
 )
 
 // Error is a refusal as the outside sees it, with the cause that only the log sees. The exit of each surface (pages

@@ -23,103 +23,103 @@ const (
 
 // A grant ended.
 const (
-	UserRevoked              Reason = "user_revoked"
-	ClientRevoked            Reason = "client_revoked"
-	AdminRevoked             Reason = "admin_revoked"
-	CodeReplay               Reason = "code_replay"
-	LoginUnclaimed           Reason = "login_unclaimed"
-	RefreshReuse             Reason = "refresh_reuse"
-	GrantIdle                Reason = "grant_idle"
-	GrantMaxAge              Reason = "grant_max_age"
-	GrantEvicted             Reason = "grant_evicted"
-	AccessRule               Reason = "access_rule"
-	UpstreamRejected         Reason = "upstream_rejected"
-	UpstreamSessionExpired   Reason = "upstream_session_expired"
-	UpstreamSessionEnded     Reason = "upstream_session_ended"
-	UpstreamConsentWithdrawn Reason = "upstream_consent_withdrawn"
-	UpstreamUserDisabled     Reason = "upstream_user_disabled"
-	UpstreamReuse            Reason = "upstream_reuse"
-	UpstreamLost             Reason = "upstream_lost"
+	UserRevoked              Reason = "user_revoked"               // by the user, on the status page
+	ClientRevoked            Reason = "client_revoked"             // by the client, at /revoke (RFC 7009)
+	AdminRevoked             Reason = "admin_revoked"              // by an operator
+	CodeReplay               Reason = "code_replay"                // a redeemed code came again with everything right (RFC 6749 §4.1.2)
+	LoginUnclaimed           Reason = "login_unclaimed"            // the code ran out unredeemed
+	RefreshReuse             Reason = "refresh_reuse"              // an old refresh token came again (RFC 9700 §4.14.2)
+	GrantIdle                Reason = "grant_idle"                 // not used for refresh_idle
+	GrantMaxAge              Reason = "grant_max_age"              // older than refresh_max_age
+	GrantEvicted             Reason = "grant_evicted"              // more than grants_per_user of one client
+	AccessRule               Reason = "access_rule"                // [access] does not let the user in, at login or later
+	UpstreamRejected         Reason = "upstream_rejected"          // invalid_grant in words we do not know, confirmed
+	UpstreamSessionExpired   Reason = "upstream_session_expired"   // the provider's session or token ran out
+	UpstreamSessionEnded     Reason = "upstream_session_ended"     // the provider's session was ended
+	UpstreamConsentWithdrawn Reason = "upstream_consent_withdrawn" // offline access was withdrawn
+	UpstreamUserDisabled     Reason = "upstream_user_disabled"     // the account is disabled
+	UpstreamReuse            Reason = "upstream_reuse"             // the provider saw a token more often than it allows
+	UpstreamLost             Reason = "upstream_lost"              // an answer was lost and the provider forgives no retry
 )
 
 // A request was refused.
 const (
-	TokenMissing       Reason = "token_missing"
-	ToolDenied         Reason = "tool_denied"
-	TokenInvalid       Reason = "token_invalid"
-	TokenExpired       Reason = "token_expired"
-	TokenAudience      Reason = "token_audience"
-	GrantEnded         Reason = "grant_ended"
-	ScopeMissing       Reason = "scope_missing"
-	RefreshInvalid     Reason = "refresh_invalid"
-	RefreshWrongClient Reason = "refresh_wrong_client"
-	CodeInvalid        Reason = "code_invalid"
-	CodeExpired        Reason = "code_expired"
-	PKCEFailed         Reason = "pkce_failed"
-	ClientAuthFailed   Reason = "client_auth_failed"
-	ScopeInvalid       Reason = "scope_invalid"
-	TargetInvalid      Reason = "target_invalid"
-	RequestInvalid     Reason = "request_invalid"
-	HostRefused        Reason = "host_refused"
-	OriginRefused      Reason = "origin_refused"
-	MethodRefused      Reason = "method_refused"
-	NotFound           Reason = "not_found"
-	SessionUnknown     Reason = "session_unknown"
+	TokenMissing       Reason = "token_missing"        // no bearer token: how every client begins
+	ToolDenied         Reason = "tool_denied"          // a tool hidden from this user
+	TokenInvalid       Reason = "token_invalid"        // form, signature, type or issuer
+	TokenExpired       Reason = "token_expired"        // past its exp
+	TokenAudience      Reason = "token_audience"       // made for another resource (RFC 8707)
+	GrantEnded         Reason = "grant_ended"          // its grant ended; Error.Ended says how
+	ScopeMissing       Reason = "scope_missing"        // RFC 6750 §3.1
+	RefreshInvalid     Reason = "refresh_invalid"      // unreadable or forged
+	RefreshWrongClient Reason = "refresh_wrong_client" // genuine, but presented by another client
+	CodeInvalid        Reason = "code_invalid"         // unknown, spent, or of another client or redirect URI
+	CodeExpired        Reason = "code_expired"         // older than code_ttl
+	PKCEFailed         Reason = "pkce_failed"          // RFC 7636 §4.6
+	ClientAuthFailed   Reason = "client_auth_failed"   // RFC 6749 §2.3
+	ScopeInvalid       Reason = "scope_invalid"        // RFC 6749 §3.3
+	TargetInvalid      Reason = "target_invalid"       // RFC 8707 §2
+	RequestInvalid     Reason = "request_invalid"      // everything malformed that has no reason of its own
+	HostRefused        Reason = "host_refused"         // Host is neither ours nor in allowed_hosts
+	OriginRefused      Reason = "origin_refused"       // Origin is not in allowed_origins
+	MethodRefused      Reason = "method_refused"       // 405
+	NotFound           Reason = "not_found"            // 404
+	SessionUnknown     Reason = "session_unknown"      // an Mcp-Session-Id that is not there or not yours
 )
 
 // Trouble: ours, the provider's or a connector's.
 const (
-	UpstreamUnreachable  Reason = "upstream_unreachable"
-	UpstreamError        Reason = "upstream_error"
-	UpstreamInDoubt      Reason = "upstream_in_doubt"
-	UpstreamSuspect      Reason = "upstream_suspect"
-	UpstreamConfig       Reason = "upstream_config"
-	UpstreamBadAnswer    Reason = "upstream_bad_answer"
-	SubjectChanged       Reason = "subject_changed"
-	StorageUnavailable   Reason = "storage_unavailable"
-	ClockJump            Reason = "clock_jump"
-	RateLimited          Reason = "rate_limited"
-	Internal             Reason = "internal"
-	ConnectorUnreachable Reason = "connector_unreachable"
-	ConnectorBadAnswer   Reason = "connector_bad_answer"
-	ConnectorChanged     Reason = "connector_changed"
+	UpstreamUnreachable  Reason = "upstream_unreachable"  // no connection, nothing was sent
+	UpstreamError        Reason = "upstream_error"        // 5xx or 429
+	UpstreamInDoubt      Reason = "upstream_in_doubt"     // sent, and no answer
+	UpstreamSuspect      Reason = "upstream_suspect"      // invalid_grant, not yet confirmed
+	UpstreamConfig       Reason = "upstream_config"       // a refusal that no user can have caused
+	UpstreamBadAnswer    Reason = "upstream_bad_answer"   // 200 that cannot be read
+	SubjectChanged       Reason = "subject_changed"       // a refresh answered for another sub or iss: quarantined
+	StorageUnavailable   Reason = "storage_unavailable"   // the store cannot be read or written
+	ClockJump            Reason = "clock_jump"            // the wall clock left the trusted time by over an hour
+	RateLimited          Reason = "rate_limited"          // a limit of ours
+	Internal             Reason = "internal"              // a fault in our own code
+	ConnectorUnreachable Reason = "connector_unreachable" // no connection to a mounted server
+	ConnectorBadAnswer   Reason = "connector_bad_answer"  // it answered what cannot be read
+	ConnectorChanged     Reason = "connector_changed"     // its tool definitions are not those accepted
 )
 
 // A login came to no grant.
 const (
-	ClientUnknown       Reason = "client_unknown"
-	RedirectRefused     Reason = "redirect_refused"
-	CIMDBlocked         Reason = "cimd_blocked"
-	CIMDFailed          Reason = "cimd_failed"
-	CIMDInvalid         Reason = "cimd_invalid"
-	CSRFFailed          Reason = "csrf_failed"
-	BrowserMismatch     Reason = "browser_mismatch"
-	RequestExpired      Reason = "request_expired"
-	StateUnknown        Reason = "state_unknown"
-	ConsentDenied       Reason = "consent_denied"
-	UpstreamDenied      Reason = "upstream_denied"
-	UpstreamIss         Reason = "upstream_iss"
-	IDTokenInvalid      Reason = "id_token_invalid"
-	RegistrationInvalid Reason = "registration_invalid"
-	RegistrationFull    Reason = "registration_full"
+	ClientUnknown       Reason = "client_unknown"       // client_id is not known
+	RedirectRefused     Reason = "redirect_refused"     // not registered, or not acceptable (RFC 9700 §2.1)
+	CIMDBlocked         Reason = "cimd_blocked"         // the document lies at an address that is not public
+	CIMDFailed          Reason = "cimd_failed"          // the document could not be fetched
+	CIMDInvalid         Reason = "cimd_invalid"         // the document breaks a rule
+	CSRFFailed          Reason = "csrf_failed"          // the form is not from our page (RFC 9700 §4.7)
+	BrowserMismatch     Reason = "browser_mismatch"     // the answer came back in another browser
+	RequestExpired      Reason = "request_expired"      // older than request_ttl or signin_wait, or finished
+	StateUnknown        Reason = "state_unknown"        // no authorization request has this state
+	ConsentDenied       Reason = "consent_denied"       // Deny was pressed
+	UpstreamDenied      Reason = "upstream_denied"      // the provider's error answer
+	UpstreamIss         Reason = "upstream_iss"         // RFC 9207 §2.4
+	IDTokenInvalid      Reason = "id_token_invalid"     // OpenID Connect Core §3.1.3.7
+	RegistrationInvalid Reason = "registration_invalid" // RFC 7591 §3.2.2
+	RegistrationFull    Reason = "registration_full"    // register_max reached and nobody may go
 )
 
 // All is well: the funnel of a login, and the life of a grant.
 const (
-	Registered      Reason = "registered"
-	ConsentApproved Reason = "consent_approved"
-	SignedIn        Reason = "signed_in"
-	CodeRedeemed    Reason = "code_redeemed"
-	FirstCall       Reason = "first_call"
-	RefreshOK       Reason = "refresh_ok"
-	RefreshSame     Reason = "refresh_same"
-	RefreshAhead    Reason = "refresh_ahead"
-	RefreshOutage   Reason = "refresh_outage"
-	KeepaliveOK     Reason = "keepalive_ok"
-	RecheckOK       Reason = "recheck_ok"
-	Restored        Reason = "restored"
-	KeyRotated      Reason = "key_rotated"
-	OK              Reason = "ok"
+	Registered      Reason = "registered"       // a new client (RFC 7591)
+	ConsentApproved Reason = "consent_approved" // Allow was pressed
+	SignedIn        Reason = "signed_in"        // the provider signed the user in
+	CodeRedeemed    Reason = "code_redeemed"    // the client has its tokens
+	FirstCall       Reason = "first_call"       // the first MCP call of a grant
+	RefreshOK       Reason = "refresh_ok"       // rotated
+	RefreshSame     Reason = "refresh_same"     // the previous token again: the same successor
+	RefreshAhead    Reason = "refresh_ahead"    // newer than our store: it was restored
+	RefreshOutage   Reason = "refresh_outage"   // rotated although the provider is in trouble
+	KeepaliveOK     Reason = "keepalive_ok"     // refreshed to keep the upstream token alive
+	RecheckOK       Reason = "recheck_ok"       // the provider still knows the user
+	Restored        Reason = "restored"         // the store came from a backup
+	KeyRotated      Reason = "key_rotated"      // a new key
+	OK              Reason = "ok"               // all else
 )
 
 // sentences holds, for every reason, the constant sentence that follows it on the wire. No '=', ',', '"' or '\'
