@@ -24,6 +24,9 @@ func TestParseParams(t *testing.T) {
 	if got := p.All("resource"); !slices.Equal(got, []string{"r1", "r2"}) {
 		t.Errorf("resource = %q", got)
 	}
+	if p.Count("resource") != 2 || p.Count("empty") != 1 || p.Count("absent") != 0 {
+		t.Errorf("counts %d, %d, %d", p.Count("resource"), p.Count("empty"), p.Count("absent"))
+	}
 	if p.Repeated() != "resource" || p.Repeated("resource") != "" {
 		t.Errorf("repeated: %q, %q", p.Repeated(), p.Repeated("resource"))
 	}

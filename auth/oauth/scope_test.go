@@ -54,6 +54,9 @@ func TestScopeSets(t *testing.T) {
 	if s.Keep(nil) != nil {
 		t.Error("Keep of nothing known is not nil")
 	}
+	if got := s.Without("a"); got.String() != "c b" || s.String() != "c a b" || none.Without("a") != nil {
+		t.Errorf("Without = %q, of %q", got, s)
+	}
 	wide := make(oauth.Scope, 1, 8)
 	wide[0] = "a"
 	one, two := wide.Union(oauth.Scope{"b", "a", "b"}), wide.Union(oauth.Scope{"c"})
