@@ -77,8 +77,8 @@ func (a tokenAnswer) text(name string) string {
 	return s
 }
 
-// seconds reads a number of seconds, in quotes or not, with a fraction or not. ok is false if there is none; a
-// negative number is 0.
+// seconds reads a number of seconds, in quotes or not, with a fraction or not, of either sign. ok is false if there is
+// none.
 func (a tokenAnswer) seconds(name string) (d time.Duration, ok bool) {
 	raw := a[name]
 	if s := a.text(name); s != "" {
@@ -89,7 +89,7 @@ func (a tokenAnswer) seconds(name string) (d time.Duration, ok bool) {
 		return 0, false
 	}
 	const century = 100 * 365 * 24 * 3600
-	return time.Duration(min(max(f, 0), century)) * time.Second, true
+	return time.Duration(min(max(f, -1), century)) * time.Second, true
 }
 
 // readTokens reads a 200 (RFC 6749 §5.1). ok is false when there is no access token in it.

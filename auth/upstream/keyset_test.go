@@ -2,11 +2,14 @@ package upstream_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,7 +40,11 @@ func TestUnknownKey(t *testing.T) {
 		t.Fatalf("%d fetches for the first login", n)
 	}
 	r.idp.RotateKey(false)
-	r.want(r.exchange(), upstream.Unverified, oauth.IDTokenInvalid) // the brake holds
+	a := r.exchange() // the brake holds
+	r.want(a, upstream.Unverified, oauth.IDTokenInvalid)
+	if a.Pending {
+		t.Error("a login is never pending: it fails")
+	}
 	r.clock.Advance(29 * time.Second)
 	r.want(r.exchange(), upstream.Unverified, oauth.IDTokenInvalid)
 	if n := r.idp.Count(authtest.JWKS); n != 1 {
@@ -168,11 +175,29 @@ func TestOddKeys(t *testing.T) {
 	r.want(r.exchange(), upstream.Unverified, oauth.IDTokenInvalid)
 	serve(func(k map[string]any) { k["alg"] = "ES384" })
 	r.want(r.exchange(), upstream.Unverified, oauth.IDTokenInvalid)
+	// a short key that is published does not verify either
+	r.idp.Set(func(b *authtest.Behaviour) {
+		b.Algs = []string{"ES256", "RS256"}
+		b.IDToken = both(header("alg", "RS256"), header("kid", "short"), raw(func(s string) string { return signRSA(small, s) }))
+	})
+	serve(func(map[string]any) {}, odd...)
+	r.want(r.exchange(), upstream.Unverified, oauth.IDTokenInvalid)
 	twin := r.publicKey()
 	twin["kid"] = "twin"
 	r.idp.Set(func(b *authtest.Behaviour) { b.IDToken = func(t *authtest.IDToken) { delete(t.Header, "kid") } })
 	serve(func(map[string]any) {}, twin)
 	r.want(r.exchange(), upstream.Unverified, oauth.IDTokenInvalid) // no kid and two keys that verify
+}
+
+// signRSA puts another signature under a token (RS256).
+func signRSA(key *rsa.PrivateKey, token string) string {
+	input := token[:strings.LastIndexByte(token, '.')]
+	digest := sha256.Sum256([]byte(input))
+	signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, digest[:])
+	if err != nil {
+		panic(err)
+	}
+	return input + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
 func (r *rig) publicKey() map[string]any {

@@ -95,6 +95,9 @@ func TestVerdicts(t *testing.T) {
 			if f := calls[0].Form; f.Has("scope") || f.Has("resource") || len(f) != 2 {
 				t.Errorf("sent %v; never a scope (RFC 6749 §6)", f)
 			}
+			if a.Err != nil && strings.Contains(a.Err.Error(), "Realm") {
+				t.Errorf("an error code of the provider's own making in %q", a.Err)
+			}
 			if s := errorOf(row.fault.Body); s != "" && strings.Contains(a.Err.Error(), s) {
 				t.Errorf("the provider's words in %q", a.Err)
 			}
