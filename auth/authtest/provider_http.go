@@ -39,15 +39,15 @@ func (p *Provider) serve(e Endpoint, do func(*exchange) answer) http.HandlerFunc
 		x, closing := p.arrive(e, r)
 		f := p.next(e, x.call.Grant)
 		var a answer
-		if !f.After && f.Cut == 0 && (f.strike(w, r, closing, &a)) {
-			return
+		if !f.After && f.Cut == 0 && f.strike(w, r, closing, &a) {
+			panic(http.ErrAbortHandler) // returning would be an empty 200
 		}
 		own := a.status == 0
 		if own {
 			a = p.carryOut(x, do)
 		}
 		if (f.After || f.Cut > 0) && f.strike(w, r, closing, &a) {
-			return
+			panic(http.ErrAbortHandler)
 		}
 		p.write(w, x, a, f, own)
 	}
@@ -59,7 +59,10 @@ func (p *Provider) arrive(e Endpoint, r *http.Request) (*exchange, <-chan struct
 		x.cookie = c.Value
 	}
 	_, _, basic := r.BasicAuth()
-	bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		bearer = ""
+	}
 	x.call = &Call{At: x.now, Endpoint: e, Form: r.Form, Basic: basic, Bearer: bearer, Grant: r.PostForm.Get("grant_type")}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,6 +83,8 @@ func (p *Provider) write(w http.ResponseWriter, x *exchange, a answer, f Fault, 
 	for name, values := range a.header {
 		w.Header()[name] = values
 	}
+	// noted before, since whoever has the answer may ask the log at once
+	p.answered(x, own && f.Cut == 0 && f.Status == 0 && f.Body == "")
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
 	body := a.body
@@ -90,13 +95,18 @@ func (p *Provider) write(w http.ResponseWriter, x *exchange, a answer, f Fault, 
 	if flushed := http.NewResponseController(w).Flush(); err == nil {
 		err = flushed
 	}
+	if err != nil {
+		p.answered(x, false)
+	}
 	if f.Cut > 0 {
 		reset(w)
-		return
 	}
+}
+
+func (p *Provider) answered(x *exchange, yes bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	x.call.Answered = own && err == nil && f.Status == 0 && f.Body == ""
+	x.call.Answered = yes
 }
 
 func jsonAnswer(status int, v any) answer {

@@ -42,6 +42,7 @@ type Server struct {
 	http    *httptest.Server
 	handler swap
 	dir     string
+	born    time.Time
 }
 
 // ServerOptions change the server that NewServer makes. The functions get the defaults to change; nil changes nothing.
@@ -98,6 +99,7 @@ func (s *swap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func NewServer(tb testing.TB, o ServerOptions) *Server {
 	tb.Helper()
 	s := &Server{tb: tb, options: o, dir: tb.TempDir(), Clock: NewClock(time.Now().Truncate(time.Second)), Log: &Buffer{}}
+	s.born = s.Clock.Now()
 	s.listen()
 	s.Provider = NewProvider(tb, append([]Option{func(c *ProviderConfig) { c.Now = s.Clock.Now }}, o.Provider...)...)
 	s.start()
@@ -112,7 +114,7 @@ func NewServer(tb testing.TB, o ServerOptions) *Server {
 func (s *Server) listen() {
 	if s.Issuer = s.options.Issuer; s.Issuer == "" {
 		s.http = httptest.NewServer(&s.handler)
-		s.Issuer, s.HTTP = s.http.URL, &http.Client{}
+		s.Issuer, s.HTTP = s.http.URL, &http.Client{Transport: http.DefaultTransport}
 		return
 	}
 	s.http = httptest.NewTLSServer(&s.handler)
@@ -150,8 +152,9 @@ func (s *Server) start() {
 	log := slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	observer := auth.NewObserver(s.Registry, log)
 	so := storage.Options{
-		Dir: s.dir, Issuer: s.Issuer, Now: s.Clock.Now, OnEvent: observer.Event, OnEnd: observer.End, Log: log,
+		Dir: s.dir, Issuer: s.Issuer, Now: s.Clock.Now, Uptime: s.Clock.Uptime, OnEvent: observer.Event, OnEnd: observer.End, Log: log,
 		TombstoneTTL: auth.DefaultTokens().TombstoneTTL.D(),
+		Uptime:       func() time.Duration { return s.Clock.Now().Sub(s.born) + time.Hour }, // the clock is never stepped
 	}
 	if s.options.Storage != nil {
 		s.options.Storage(&so)
