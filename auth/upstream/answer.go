@@ -102,7 +102,7 @@ func readTokens(body []byte, now time.Time) (t Tokens, idToken string, ok bool) 
 		Access: oauth.Secret(a.text("access_token")), Refresh: oauth.Secret(a.text("refresh_token")),
 		TokenType: a.text("token_type"), Scope: a.text("scope"),
 	}
-	now = now.Round(0)
+	now = now.Round(0) // wall clock: the times are stored
 	if life, ok := a.seconds("expires_in"); ok && life > 0 {
 		t.Expires = now.Add(life)
 	}

@@ -36,6 +36,7 @@ func (p *Provider) Revoke(ctx context.Context, token oauth.Secret) error {
 		return ErrNoRevocation
 	}
 	var n note
+	// the library's error quotes the answer; the note says all that counts
 	_ = rp.RevokeToken(noting(ctx, &n), d.asking(nil, p.spend), token.Reveal(), "refresh_token")
 	if n.status == http.StatusOK {
 		return nil

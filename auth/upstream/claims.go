@@ -69,9 +69,12 @@ func (c idClaims) time(name string) (time.Time, bool) {
 	if len(raw) == 0 || string(raw) == "null" || json.Unmarshal(raw, &f) != nil || math.Abs(f) > 1<<40 {
 		return time.Time{}, false
 	}
+	// Fractions are dropped: a second is nothing beside the leeway.
 	return time.Unix(int64(f), 0), true
 }
 
+// flag returns a claim that some providers send as a string. Anything else than true
+// is false: on it hangs who may sign in by e-mail domain.
 func (c idClaims) flag(name string) bool {
 	s := strings.Trim(string(c.Object[name]), `"`)
 	return s == "true"
@@ -86,6 +89,7 @@ func (c idClaims) checkSubject() error {
 	return nil
 }
 
+// claims is the part of the id_token that outlives it.
 func (c idClaims) claims(names []string) *Claims {
 	return &Claims{
 		Issuer: c.text("iss"), Subject: c.text("sub"), Sid: c.text("sid"), Nonce: c.text("nonce"),

@@ -79,7 +79,8 @@ func judge(n *note, now time.Time) (answer Answer, ok bool) {
 		v, text = verdict{Unreachable, oauth.UpstreamUnreachable, false}, "nothing was sent: "+netWords(n.err)
 	case n.status == 0:
 		v, text = verdict{InDoubt, oauth.UpstreamInDoubt, false}, "no answer: "+netWords(n.err)
-	case n.err != nil && v.outcome != Trouble: // it says what happened, but not to the end
+	// A status of trouble stands without its body. A refusal does not: what it refuses is said in there.
+	case n.err != nil && v.outcome != Trouble:
 		v, text = verdict{InDoubt, oauth.UpstreamInDoubt, false}, text+", and the answer broke off"
 	case n.status == http.StatusOK:
 		return Answer{}, true

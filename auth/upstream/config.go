@@ -87,6 +87,7 @@ func (c Config) ValidateDemo() error {
 	return errors.Join(faults...)
 }
 
+// required is the fault of a key that has no default.
 func required(key, value, what string) error {
 	if value != "" {
 		return nil
@@ -123,6 +124,7 @@ func (c Config) checkRest() error {
 	return errors.Join(c.checkScopes(), c.checkModes(), c.checkTimes(), c.checkClaims())
 }
 
+// checkScopes: without openid there is no id_token, and no subject to bind a grant to (OpenID Connect Core §3.1.2.1).
 func (c Config) checkScopes() error {
 	scope, err := oauth.ParseScope(strings.Join(c.Scopes, " "))
 	switch {
@@ -148,6 +150,8 @@ func (c Config) checkModes() error {
 	return errors.Join(faults...)
 }
 
+// checkTimes bounds what would defeat a rule: no timeout hangs a grant's only flight for ever, an overlong one makes an
+// answer to a client impossible, no pause hammers the provider.
 func (c Config) checkTimes() error {
 	second, hour := oauth.Duration(time.Second), oauth.Duration(time.Hour)
 	bounds := []struct {

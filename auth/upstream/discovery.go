@@ -28,7 +28,6 @@ type metadata struct {
 	IDTokenAlgs []string `json:"id_token_signing_alg_values_supported"`
 	AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
 	IssPromised bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 §3
-	PKCEMethods []string `json:"code_challenge_methods_supported"`
 }
 
 // discovery is one good copy of the provider's metadata, with the library's relying party made from it.

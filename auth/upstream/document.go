@@ -85,6 +85,8 @@ func (d *document[T]) ready() error {
 	return d.trouble
 }
 
+// usable reports whether the copy may be served. It says nothing about trouble: a provider that fails now does not make
+// wrong what it said before.
 func (d *document[T]) usable(now time.Time) bool {
 	return !d.fetched.IsZero() && (d.stale == 0 || now.Sub(d.fetched) < d.stale)
 }
@@ -99,6 +101,8 @@ func (d *document[T]) start(now time.Time) <-chan struct{} {
 	return d.running
 }
 
+// attempt runs apart from every caller, under the call's timeout, so that one who hangs up takes nothing from the
+// others, and a provider that hangs holds nobody for longer than that.
 func (d *document[T]) attempt(done chan<- struct{}) {
 	ctx, cancel := d.provider.timeout(d.ctx)
 	defer cancel()
@@ -118,6 +122,7 @@ func (d *document[T]) attempt(done chan<- struct{}) {
 	}
 	d.failures++
 	d.next = now.Add(max(d.pause(d.failures), retryOf(err)))
+	// Logged when it begins or changes: an outage of a day is a few lines, not one for each attempt.
 	if d.trouble == nil || d.trouble.Error() != err.Error() {
 		d.provider.log.Warn("provider trouble", "what", d.what, "cause", err, "copy", !d.fetched.IsZero())
 	}
@@ -156,6 +161,7 @@ func (d *document[T]) wait(ctx context.Context, attempt <-chan struct{}) (T, err
 	return none, &again
 }
 
+// retryOf is what the provider itself asks for, 0 if it did not.
 func retryOf(err error) time.Duration {
 	var f *Failure
 	if errors.As(err, &f) {
@@ -175,6 +181,7 @@ func backoff(failures int) time.Duration {
 	if failures == 0 {
 		return 0
 	}
+	// the shift is bounded, so that a week of failures does not overflow it
 	span := backoffFirst << min(failures-1, 10)
 	span = min(span, backoffMost)
 	return span/2 + rand.N(span/2)

@@ -62,6 +62,8 @@ func (p *Provider) warmKeys(ctx context.Context) {
 	_, _ = p.keys.get(ctx)
 }
 
+// keysBrake is the same after a good fetch and a failed one: an unknown kid must not become a way to make us hammer the
+// provider, nor a broken key set.
 func keysBrake(int) time.Duration { return keysPause }
 
 func (p *Provider) fetchKeys(ctx context.Context) (keySet, error) {
@@ -79,6 +81,7 @@ func (p *Provider) fetchKeys(ctx context.Context) (keySet, error) {
 	if json.Unmarshal(body, &set) != nil || set.Keys == nil {
 		return nil, failure(oauth.UpstreamBadAnswer, "key set: not a JWK Set")
 	}
+	// An empty set is a good one: it says that no key is valid any more.
 	return readKeys(set.Keys), nil
 }
 
@@ -115,6 +118,7 @@ func (s keySet) verify(jws *jose.JSONWebSignature) ([]byte, error) {
 		if (header.KeyID != "" && k.KeyID != header.KeyID) || (k.Algorithm != "" && k.Algorithm != header.Algorithm) {
 			continue
 		}
+		// The key itself refuses an algorithm that is not of its kind.
 		named++
 		if p, err := jws.Verify(k.Key); err == nil {
 			payload, good = p, good+1

@@ -53,6 +53,7 @@ func New(o Options) *Provider {
 	}
 	p := &Provider{config: o.Config, secret: o.Secret, redirectURI: o.RedirectURI, now: o.Now, log: o.Log}
 	p.spend, p.read = newClient(o.HTTP, freshTransport(o.Proxy)), newClient(o.HTTP, keptTransport(o.Proxy))
+	// The key set goes stale, the metadata do not: an endpoint that moved fails by itself, a withdrawn key does not.
 	p.discovered = newDocument(p, "discovery", p.discover, discoveryFresh, backoff)
 	p.keys = newDocument(p, "key set", p.fetchKeys, min(keysFresh, o.Config.JWKSStale.D()/2), keysBrake)
 	p.keys.stale = o.Config.JWKSStale.D()
@@ -128,11 +129,13 @@ func (p *Provider) AuthURL(ctx context.Context, r AuthRequest) (string, error) {
 	if r.SignIn {
 		scopes = without(scopes, "offline_access")
 	}
+	// The library would write its own PKCE cookie and state; the caller keeps those with the authorization request.
 	party := d.asking(scopes, p.spend)
 	return rp.AuthURL(r.State, party, rp.WithCodeChallenge(oauth.S256(r.Verifier)),
 		rp.AuthURLOpt(rp.WithURLParam("nonce", r.Nonce))), nil
 }
 
+// without leaves the configured list as it is and returns a shorter one.
 func without(scopes oauth.Scope, name string) oauth.Scope {
 	var out oauth.Scope
 	for _, s := range scopes {

@@ -274,7 +274,7 @@ func TestFreshConnection(t *testing.T) {
 	r.tokenEndpoint(s.URL)
 	r.want(r.refresh(token), upstream.Good, "")
 	r.want(r.refresh(token), upstream.Good, "")
-	if <-connections == <-connections {
+	if first, second := <-connections, <-connections; first == second {
 		t.Error("one connection for two refreshes")
 	}
 }

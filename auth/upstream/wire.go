@@ -57,6 +57,7 @@ func (t recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer resp.Body.Close()
 	n.status, n.retryAfter = resp.StatusCode, resp.Header.Get("Retry-After")
 	n.body, n.err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	// One byte more than allowed was asked for, to tell "exactly" from "more".
 	if len(n.body) > maxBody {
 		n.body, n.tooLong = nil, true
 	}
@@ -107,6 +108,7 @@ func freshTransport(proxy func(*http.Request) (*url.URL, error)) *http.Transport
 	return t
 }
 
+// keptTransport keeps connections for what may be asked again: metadata, keys, userinfo.
 func keptTransport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
