@@ -12,7 +12,7 @@ import (
 type body struct {
 	io.ReadCloser
 	connection *http.ResponseController
-	err        error
+	err        error // what Read met but io.EOF
 }
 
 // limitBody puts a row's limits on a request. It returns the refusal for a body that announces itself as too large, so
@@ -51,9 +51,11 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// tooLarge reports that the sender went over the limit, announced or not. A nil body has no fault.
 func (b *body) tooLarge() bool {
 	var too *http.MaxBytesError
 	return b != nil && errors.As(b.err, &too)
 }
 
+// failed reports that the body could not be read to its end: cut off, too slow, badly chunked.
 func (b *body) failed() bool { return b != nil && b.err != nil }

@@ -33,8 +33,11 @@ func (h *handler) cors(w *response, r *http.Request, row row) (done bool, err er
 	return true, nil
 }
 
+// exposed is what a page needs of an answer of /mcp: the challenge that starts a login, its session, when to come back.
 const exposed = "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After"
 
+// listedOrigin echoes the origin if it is one of `allowed_origins`, byte by byte. Vary goes out either way, or a cache
+// would hand one origin's answer to another.
 func (h *handler) listedOrigin(header http.Header, r *http.Request) {
 	header.Add("Vary", "Origin")
 	if origin := r.Header.Get("Origin"); slices.Contains(h.origins, origin) {
@@ -57,6 +60,7 @@ func (h *handler) admits(r *http.Request) error {
 	return refuse(http.StatusForbidden, oauth.OriginRefused)
 }
 
+// preflight answers for every method of the row: a browser that asks for another is refused by its own comparison.
 func preflight(w *response, r *http.Request, row row) {
 	header := w.Header()
 	header.Add("Vary", "Access-Control-Request-Headers")

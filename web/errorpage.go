@@ -12,6 +12,7 @@ import (
 // in the template in place of Todo.
 type errorText struct{ Title, What, Todo, Advice string }
 
+// Phrases that several pages share, so that one thing is said in one way.
 const (
 	again      = "Go back to your program and connect again. It opens a new page here."
 	ranOut     = "This request has run out"
@@ -26,7 +27,10 @@ const (
 	cannotNow  = "This server cannot save at the moment. Nothing is lost, and connected programs stay connected."
 )
 
-// errorTexts holds the pages by reason. {HOST} is the host of the client's metadata document.
+// errorTexts holds the pages by reason: first those of a login that ran out, then those with advice of their own, a
+// program that asked wrongly, trouble that passes, and a sign-in that was refused. The heading is the fact, so that
+// somebody who reads nothing else is not misled. {P} is the provider's host, {NAME} the site; {HOST} stands for the host
+// of the client's metadata document, which is left out where it is not known.
 var errorTexts = map[oauth.Reason]errorText{
 	oauth.RequestExpired: {Title: ranOut, What: "It waited too long for an answer, or it was answered already. Nothing has been allowed by this page.", Todo: again},
 	oauth.StateUnknown:   {Title: ranOut, What: "It is not known here, or you pressed Allow again in another tab. Nothing has been allowed by this page.", Todo: "If you pressed Allow again in another tab, go on there. Otherwise go back to your program and connect again."},
@@ -68,15 +72,16 @@ var wronglyAsked = errorText{Title: wrongly, What: "The program sent a request t
 type errorView struct {
 	base
 	errorText
-	Reason               oauth.Reason
+	Reason               oauth.Reason // as strangers may see it
 	At                   time.Time
 	BackURL, BackHost    string // RFC 9700 §4.11.2: a click, never a bounce
-	RetryURL, RetryLabel string
+	RetryURL, RetryLabel string // "" = no button
 }
 
 func (p *Pages) errorPage(r *http.Request, e *oauth.Error) ([]byte, error) {
 	v := errorView{base: p.base(r), errorText: p.errorText(r, e), Reason: e.Reason.Wire(), At: p.now()}
 	v.RetryURL, v.RetryLabel = retry(r, e.Reason)
+	// Only ever an https URI that the client registered; whatever else came here would be a link we must not offer.
 	if u, err := url.Parse(e.Back); err == nil && u.Scheme == "https" {
 		v.BackURL, v.BackHost = e.Back, u.Host
 		v.Todo = makers + " You can also go back and try once more:"
@@ -87,6 +92,7 @@ func (p *Pages) errorPage(r *http.Request, e *oauth.Error) ([]byte, error) {
 // errorText finds the words for a refusal. Reasons that no browser should meet get those of their group's nearest kin.
 func (p *Pages) errorText(r *http.Request, e *oauth.Error) errorText {
 	t, ok := errorTexts[e.Reason.Wire()]
+	// The query of /authorize is the program's own work. Everywhere else a bad request is a page that was left open.
 	atAuthorize := r.Method == http.MethodGet && r.URL.Path == "/authorize"
 	switch {
 	case e.Reason == oauth.RequestInvalid && (e.Back != "" || atAuthorize):
@@ -113,6 +119,7 @@ func documentHost(r *http.Request) string {
 	return u.Host
 }
 
+// prefixed puts word before s, and is empty if s is.
 func prefixed(word, s string) string {
 	if s == "" {
 		return ""

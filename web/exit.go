@@ -15,8 +15,14 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
-// The one exit (protocol.md §1): every refusal of the pipeline and of its endpoints becomes an answer here, and
-// nowhere else but on /mcp, which speaks bearer challenges.
+// The one exit (protocol.md §1, RFC 6749 §5.2): every refusal of the pipeline and of its endpoints becomes an answer
+// here, and nowhere else but on /mcp, which speaks bearer challenges (RFC 6750 §3). Three forms:
+//
+//	e.Redirect != ""                 303 to the client, which learns why (RFC 6749 §4.1.2.1)
+//	page endpoint, Accept has html   the page of the reason: what happened, what to do, small print
+//	all else                         {"error","error_description"}
+//
+// The cause of a refusal goes to the log line and nowhere else.
 
 // refuse is a refusal of the pipeline itself.
 func refuse(status int, reason oauth.Reason) *oauth.Error {
@@ -58,7 +64,7 @@ func (h *handler) bridge(w *response, r *http.Request, err error) *oauth.Error {
 	case w.body.tooLarge():
 		return refuse(http.StatusRequestEntityTooLarge, oauth.RequestInvalid).Because(err)
 	case errors.As(err, &e):
-		if e.Status < 400 || e.Status > 599 {
+		if e.Status < 400 || e.Status > 599 { // a refusal that forgot to be one
 			e = e.With(http.StatusServiceUnavailable)
 		}
 		return e

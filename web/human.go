@@ -40,6 +40,7 @@ func ago(now, t time.Time) string {
 	return date(t)
 }
 
+// count writes n units; one is how a single one is called.
 func count(n int, one, unit string) string {
 	if n == 1 {
 		return one + " " + unit
@@ -47,6 +48,7 @@ func count(n int, one, unit string) string {
 	return strconv.Itoa(n) + " " + unit + "s"
 }
 
+// The forms of a moment: on a list, below a refusal, in an attribute, in a sentence.
 func date(t time.Time) string     { return t.UTC().Format("2 Jan 2006") }
 func stamp(t time.Time) string    { return t.UTC().Format("2 January 2006, 15:04:05 UTC") }
 func machine(t time.Time) string  { return t.UTC().Format(time.RFC3339) }

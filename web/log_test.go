@@ -50,8 +50,8 @@ func TestLogLine(t *testing.T) {
 			t.Errorf("%s: %v, want %v", key, line[key], want)
 		}
 	}
-	if _, ok := line["duration_ms"].(float64); !ok {
-		t.Errorf("duration %v", line["duration_ms"])
+	if _, ok := line["duration_us"].(float64); !ok {
+		t.Errorf("duration %v", line["duration_us"])
 	}
 }
 

@@ -28,6 +28,7 @@ func NewLogger(c LogConfig, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, o))
 }
 
+// isTerminal reports whether a person reads w.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
@@ -49,19 +50,31 @@ func redact(groups []string, a slog.Attr) slog.Attr {
 }
 
 // dropped names what the libraries log and nobody may read: the authorization request with its state and challenge,
-// and the parent of an OIDC error, which may be a provider's answer with its tokens.
+// and the parent of an OIDC error, which may be a provider's answer with its tokens. Either may come as one attribute
+// or, through LogValue, as a group.
 func dropped(groups []string, key string) bool {
-	path := strings.Join(append(slices.Clone(groups), key), ".")
-	return slices.Contains(groups, "auth_request") || key == "auth_request" ||
-		strings.HasSuffix(path, "oidc_error.parent") || strings.Contains(path, "oidc_error.parent.")
+	if key == "auth_request" || key == "oidc_error.parent" {
+		return true
+	}
+	for i, g := range groups {
+		if g == "auth_request" {
+			return true
+		}
+		if below := append(groups[i+1:len(groups):len(groups)], key); g == "oidc_error" && below[0] == "parent" {
+			return true
+		}
+	}
+	return false
 }
 
+// secretKeys are the names under which libraries and protocols carry credentials, lower case, with underscores.
 var secretKeys = []string{
 	"authorization", "proxy_authorization", "cookie", "set_cookie", "token", "access_token", "refresh_token",
 	"id_token", "id_token_hint", "code", "secret", "client_secret", "password", "verifier", "code_verifier", "ticket",
 	"nonce", "assertion", "private_key",
 }
 
+// secretKey reports whether what stands under key is a credential by its name alone.
 func secretKey(key string) bool {
 	k := strings.ReplaceAll(strings.ToLower(key), "-", "_")
 	return slices.Contains(secretKeys, k) || strings.HasSuffix(k, "_token") || strings.HasSuffix(k, "_secret") ||

@@ -23,6 +23,7 @@ type row struct {
 // endpoint are how checks are passed by (protocol.md §1).
 type table map[string]row
 
+// newTable reports every row that cannot be served; a program that starts has a whole table.
 func newTable(rows []row) (table, error) {
 	t := table{}
 	var faults []error
@@ -70,6 +71,7 @@ func (h *handler) enter(w *response, r *http.Request, row row) error {
 	if done || err != nil {
 		return err
 	}
+	// HEAD is GET without a body (RFC 9110 §9.3.2): net/http drops what the endpoint writes.
 	if !slices.Contains(row.Methods, r.Method) && !(r.Method == http.MethodHead && row.head()) {
 		e := refuse(http.StatusMethodNotAllowed, oauth.MethodRefused)
 		e.Allow = row.allow()
@@ -120,6 +122,7 @@ func (r row) head() bool {
 	return r.Cache != auth.NoStore && slices.Contains(r.Methods, http.MethodGet)
 }
 
+// allow is the Allow header of a 405 (RFC 9110 §15.5.6).
 func (r row) allow() string {
 	methods := slices.Clone(r.Methods)
 	if r.head() && !slices.Contains(methods, http.MethodHead) {
@@ -131,6 +134,7 @@ func (r row) allow() string {
 	return strings.Join(methods, ", ")
 }
 
+// cacheControl is the column "cache" of the endpoint table.
 func cacheControl(c auth.Cache) string {
 	switch c {
 	case auth.Public:

@@ -22,6 +22,7 @@ var templateFiles embed.FS
 // "Origin: null".
 const contentPolicy = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
+// pageHeaders go on every page, on whatever listener it is shown, and on every other answer of a page's endpoint.
 func pageHeaders(h http.Header) {
 	h.Set("Content-Security-Policy", contentPolicy)
 	h.Set("X-Frame-Options", "DENY")
@@ -93,10 +94,12 @@ type base struct {
 	Style, Mark string
 }
 
+// base fills in the layout for one request.
 func (p *Pages) base(r *http.Request) base {
 	return base{Site: p.site, RequestID: auth.Request(r.Context()).ID, Style: assetLink("style.css"), Mark: assetLink("mark.svg")}
 }
 
+// render makes the whole page in memory.
 func (p *Pages) render(name string, data any) ([]byte, error) {
 	var out bytes.Buffer
 	if err := p.templates[name].ExecuteTemplate(&out, "base.html", data); err != nil {
@@ -115,6 +118,7 @@ func (p *Pages) show(w http.ResponseWriter, status int, name string, data any) e
 	return nil
 }
 
+// writePage is the one place where a page leaves. On a listener without rows a page is never cached.
 func writePage(w http.ResponseWriter, status int, page []byte) {
 	h := w.Header()
 	pageHeaders(h)
@@ -145,6 +149,7 @@ func displayed(c auth.PageClient) auth.PageClient {
 	return c
 }
 
+// consentView is the consent page as its template sees it: the layout's fields and those of auth.ConsentPage.
 type consentView struct {
 	base
 	auth.ConsentPage
@@ -176,6 +181,7 @@ func (p *Pages) Landing(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
+// renderLanding runs once: neither the request nor the hour is on the page, or it could not be cached.
 func (p *Pages) renderLanding() ([]byte, error) {
 	var titles, users []string
 	for _, c := range p.site.Connectors {

@@ -28,6 +28,7 @@ func (s sources) address(r *http.Request) string {
 	return peer.String()
 }
 
+// peerOf reads what net/http says of the connection; a Unix socket or a test without one has no address.
 func peerOf(remote string) (netip.Addr, bool) {
 	ap, err := netip.ParseAddrPort(remote)
 	if err != nil {
@@ -39,6 +40,7 @@ func peerOf(remote string) (netip.Addr, bool) {
 // plainAddr makes the forms of one address equal.
 func plainAddr(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
+// trusts reports whether a is one of the proxies that the configuration names.
 func (s sources) trusts(a netip.Addr) bool {
 	for _, p := range s.trusted {
 		if p.Contains(a) {
@@ -53,7 +55,7 @@ func (s sources) trusts(a netip.Addr) bool {
 // proxy that vouched.
 func (s sources) behind(peer netip.Addr, lines []string) netip.Addr {
 	hops := strings.Split(strings.Join(lines, ","), ",")
-	last := peer
+	last := peer // so far vouched for
 	for i := len(hops) - 1; i >= 0; i-- {
 		a, ok := hopAddr(strings.TrimSpace(hops[i]))
 		if !ok {
@@ -96,5 +98,6 @@ func traceID(h http.Header) string {
 	return trace
 }
 
+// lowerHex: upper case is an error (W3C Trace Context §3.2.2).
 func lowerHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
 func zeros(s string) bool    { return strings.Trim(s, "0") == "" }

@@ -20,6 +20,7 @@ func (w *response) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// Write begins the answer with 200 if nothing else did.
 func (w *response) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
@@ -40,4 +41,5 @@ func (w *response) Flush() {
 // Unwrap lets http.ResponseController reach the connection's deadlines.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// begun reports that it is too late for another answer.
 func (w *response) begun() bool { return w.status != 0 }

@@ -39,12 +39,15 @@ var endedSentences = map[oauth.Reason]string{
 // the sentence says otherwise.
 type trouble struct{ state, sentence string }
 
+// What several troubles say alike.
 const (
 	stay       = " You stay connected{UNTIL}, and there is nothing you need to do."
 	serverSick = "This server in trouble"
 	cannotSave = "We cannot save at the moment. Nothing is lost." + stay
 )
 
+// troubles holds a state and a sentence for every code of the trouble group. The state is a word that stands beside a
+// ring; the sentence may name since when and until when, where that is known.
 var troubles = map[oauth.Reason]trouble{
 	oauth.UpstreamUnreachable:  {"Sign-in service not answering", "{P} has not answered{SINCE}." + stay + " Until it answers, some requests have to wait."},
 	oauth.UpstreamError:        {"Sign-in service in trouble", "{P} answers with errors{SINCE}." + stay},
@@ -62,6 +65,7 @@ var troubles = map[oauth.Reason]trouble{
 	oauth.ConnectorChanged:     {"Working, without part of one source", "One of the systems behind it changed what it offers. The administrators decide about it."},
 }
 
+// endedSentence never comes back empty: an unknown code is one of a newer version's file.
 func (p *Pages) endedSentence(r oauth.Reason) string {
 	return p.fill(cmp.Or(endedSentences[r], "It ended. Connect again."))
 }

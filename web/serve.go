@@ -64,6 +64,7 @@ func Bind(limits Limits, log *slog.Logger, listeners ...Listener) (*Server, erro
 	return s, nil
 }
 
+// newServer sets the limits that net/http keeps itself. There is no WriteTimeout: streams of /mcp live for an hour.
 func newServer(l Listener, limits Limits, log *slog.Logger) *http.Server {
 	server := &http.Server{
 		Handler: l.Handler, TLSConfig: l.TLS, ReadHeaderTimeout: limits.HeaderTimeout, IdleTimeout: idleTimeout,
@@ -126,6 +127,7 @@ func (s *Server) Serve() error {
 	return err
 }
 
+// serveOne blocks until its server is closed. ServeTLS adds HTTP/2.
 func serveOne(server *http.Server, socket net.Listener) error {
 	if server.TLSConfig != nil {
 		return server.ServeTLS(socket, "", "")
@@ -155,6 +157,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
+// closeSockets closes what Serve has not taken over, and does no harm to what it has.
 func (s *Server) closeSockets() {
 	for _, l := range s.sockets {
 		_ = l.Close() // closed twice is closed

@@ -42,7 +42,7 @@ func NewHandler(o Options) (http.Handler, error) {
 	}
 	h := &handler{pages: o.Pages, origins: o.AllowedOrigins, hosts: lower(o.AllowedHosts), checks: o.Checks, bodyTimeout: o.BodyTimeout}
 	h.pipeline = newPipeline(o.Log, newMetrics(o.Registerer))
-	site := o.Pages.site
+	site := o.Pages.site // every URL we write comes from here, none from a request
 	h.hsts = site.https()
 	h.sources = sources{trusted: o.TrustedProxies, loopback: site.Loopback() || len(o.TrustedProxies) > 0}
 	rows := append(h.ownRows(), staticRows()...)
@@ -68,6 +68,7 @@ type handler struct {
 	bodyTimeout time.Duration
 }
 
+// ownRows are the endpoints of this package but the static files. Health and readiness are for machines: no page.
 func (h *handler) ownRows() []row {
 	get := []string{http.MethodGet}
 	return []row{
@@ -102,6 +103,7 @@ type pipeline struct {
 	broken  func(w *response, r *http.Request, err error) // answers after a panic
 }
 
+// newPipeline returns a frame that logs to nobody if log is nil.
 func newPipeline(log *slog.Logger, m *metrics) *pipeline {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -122,6 +124,7 @@ func (p *pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p.hsts {
 		header.Set("Strict-Transport-Security", "max-age=31536000")
 	}
+	// A panic inside our own steps must not skip the log line; it aborts the connection like one of the endpoint.
 	aborted := true
 	defer func() {
 		p.end(out, r, info, time.Since(start))
@@ -173,7 +176,7 @@ func (p *pipeline) end(w *response, r *http.Request, info *auth.RequestInfo, too
 		return
 	}
 	attrs := append(info.LogAttrs(), slog.String("method", method), slog.String("route", w.route), slog.Int("status", status),
-		slog.Int64("bytes", w.bytes), slog.Float64("duration_ms", float64(took.Microseconds())/1000))
+		slog.Int64("bytes", w.bytes), slog.Int64("duration_us", took.Microseconds()))
 	// The client may be gone, and a handler that looks at the context must still write.
 	p.log.LogAttrs(context.WithoutCancel(r.Context()), level, "request", attrs...)
 }
@@ -186,6 +189,7 @@ func knownMethod(m string) string {
 	return "other"
 }
 
+// lower: host names compare without case (RFC 9110 §4.2.3).
 func lower(items []string) []string {
 	out := make([]string, len(items))
 	for i, s := range items {

@@ -55,6 +55,7 @@ func (s Site) MCP() string { return s.Issuer + "/mcp" }
 // and pages say so (protocol.md §2).
 func (s Site) Loopback() bool { return oauth.IsLoopbackURL(s.Issuer) }
 
+// https reports whether cookies can be Secure and HSTS makes sense.
 func (s Site) https() bool { return strings.HasPrefix(s.Issuer, "https://") }
 
 // CursorLink installs the address in Cursor. html/template replaces unknown schemes by "#ZgotmplZ", hence the type;

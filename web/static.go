@@ -26,6 +26,7 @@ var assets = []asset{
 	loadAsset("static/mark.svg", "image/svg+xml"),
 }
 
+// loadAsset reads an embedded file and hashes it, once for the life of the process.
 func loadAsset(name, mediaType string) asset {
 	data, err := staticFiles.ReadFile(name)
 	if err != nil {
@@ -38,6 +39,7 @@ func loadAsset(name, mediaType string) asset {
 // link is the address that pages write.
 func (a asset) link() string { return a.path + "?v=" + a.hash }
 
+// assetLink is the address of a file by its bare name.
 func assetLink(name string) string {
 	for _, a := range assets {
 		if path.Base(a.path) == name {
@@ -56,6 +58,7 @@ func (a asset) serve(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
+// staticRows makes a row for each file: there is no folder to look around in.
 func staticRows() []row {
 	var rows []row
 	for _, a := range assets {

@@ -38,6 +38,7 @@ type connectionView struct {
 	Sentence string // what happened and what to do; "" while it works
 }
 
+// connection puts the state of the i-th grant into words. A grant that ended says so even if its time is not known.
 func (p *Pages) connection(i int, g auth.PageGrant, token string) connectionView {
 	g.Client = displayed(g.Client)
 	v := connectionView{PageGrant: g, Anchor: "c" + strconv.Itoa(i+1), Token: token, State: "Working"}

@@ -89,6 +89,7 @@ func (t *Certificates) reload() {
 	t.log.Info("certificate reloaded", "not_after", pair.Leaf.NotAfter)
 }
 
+// stamp reads the marks of both files; the error names the key of the one that is missing.
 func (c TLSConfig) stamp() (pairStamp, error) {
 	var out pairStamp
 	for i, f := range []struct{ key, path string }{{"cert_file", c.CertFile}, {"key_file", c.KeyFile}} {
@@ -101,6 +102,7 @@ func (c TLSConfig) stamp() (pairStamp, error) {
 	return out, nil
 }
 
+// load reads both files and proves that they belong together.
 func (c TLSConfig) load() (*tls.Certificate, error) {
 	if err := c.private(); err != nil {
 		return nil, err
