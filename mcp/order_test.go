@@ -36,6 +36,9 @@ func TestChallenges(t *testing.T) {
 	} {
 		w.refused[token] = e
 	}
+	for _, form := range []string{"a=b", "a,", "a,Bearer", strings.Repeat("a", 8193)} {
+		w.refused[form] = errors.New("what cannot be a token was asked for")
+	}
 	w.refused["fault"] = errors.New("a cause that nobody outside may read")
 	m, scope := w.metadata(), `, scope="mcp read"`
 	invalid := func(description string) string {
@@ -54,7 +57,7 @@ func TestChallenges(t *testing.T) {
 		{"Basic is none", []string{"Authorization", "Basic YTpi"}, 401, "Bearer " + m + scope, "", "token_missing"},
 		{"empty", []string{"Authorization", "Bearer "}, 401, invalid("token_invalid: this access token is not valid here; sign in again"), "invalid_token", "token_invalid"},
 		{"no space", []string{"Authorization", "Bearer"}, 401, invalid("token_invalid: this access token is not valid here; sign in again"), "invalid_token", "token_invalid"},
-		{"two tokens in one header", []string{"Authorization", "Bearer a, Bearer b"}, 401, invalid("token_invalid: this access token is not valid here; sign in again"), "invalid_token", "token_invalid"},
+		{"two tokens in one header", []string{"Authorization", "Bearer a,"}, 401, invalid("token_invalid: this access token is not valid here; sign in again"), "invalid_token", "token_invalid"},
 		{"not a b64token", []string{"Authorization", "Bearer a=b"}, 401, invalid("token_invalid: this access token is not valid here; sign in again"), "invalid_token", "token_invalid"},
 		{"too long (§5.6)", bearer(strings.Repeat("a", 8193)), 401, invalid("token_invalid: this access token is not valid here; sign in again"), "invalid_token", "token_invalid"},
 		{"unknown", bearer("nobody"), 401, invalid("token_invalid: this access token is not valid here; sign in again"), "invalid_token", "token_invalid"},
@@ -148,6 +151,8 @@ func TestOrder(t *testing.T) {
 		{"3 modern DELETE", "DELETE", "", join(modern(good, "", ""), []string{"Mcp-Session-Id", "x"}), 405, "method_refused"},
 		{"4 JSON before scope", "POST", callBody("1", "scoped", ",")[:20], modern(good, "tools/call", "scoped"), 400, "request_invalid"},
 		{"4 headers before scope", "POST", callBody("1", "scoped", ","+meta26), modern(good, "tools/call", "whoami"), 400, "request_invalid"},
+		{"4 method header before scope", "POST", callBody("1", "scoped", ","+meta26), modern(good, "tools/list", "scoped"), 400, "request_invalid"},
+		{"4 version header before scope", "POST", callBody("1", "scoped", ","+meta26), append(bearer(good), "Mcp-Protocol-Version", "2099-01-01", "Mcp-Method", "tools/call", "Mcp-Name", "scoped"), 400, "request_invalid"},
 		{"5 scope before the provider", "POST", callBody("1", "scoped", ","+meta26), modern(good, "tools/call", "scoped"), 403, "scope_missing"},
 		{"6 the provider before dispatch", "POST", callBody("1", "scoped", ","+meta26), modern(full, "tools/call", "scoped"), 503, "upstream_unreachable"},
 		{"5 scope before the session", "POST", callBody("1", "scoped", ""), legacy(good, "unknown"), 403, "scope_missing"},

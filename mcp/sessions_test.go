@@ -2,6 +2,7 @@ package mcp_test
 
 import (
 	"context"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,29 @@ func TestSessionBinding(t *testing.T) {
 	}
 }
 
+// TestDeleteEndsStreams: the stream of a session ends with it, and a call in it is answered.
+func TestDeleteEndsStreams(t *testing.T) {
+	s := newSlow()
+	w := newWorld(t, func(o *mcp.Options) { o.Tools = []mcp.Tool{s.tool()} })
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	session := w.openSession(token)
+	_, stream := w.open(t.Context(), w.request("GET", "", legacy(token, session)...))
+	readUntil(t, stream, ": ok")
+	answered := make(chan answer)
+	go func() { answered <- w.send("POST", callBody("1", "slow", ""), legacy(token, session)...) }()
+	<-s.began
+	if a := w.send("DELETE", "", legacy(token, session)...); a.status != 204 {
+		t.Errorf("DELETE: %d", a.status)
+	}
+	if _, err := io.ReadAll(stream); err != nil {
+		t.Errorf("not a clean end: %v", err)
+	}
+	close(s.release)
+	if a := <-answered; !strings.Contains(a.body, "done") {
+		t.Errorf("the call: %d %s", a.status, a.body)
+	}
+}
+
 // TestInitializeOnly: only initialize opens a session, and one that fails leaves none.
 func TestInitializeOnly(t *testing.T) {
 	w := newWorld(t, func(o *mcp.Options) { o.Config.SessionsMax = 1 })
@@ -100,15 +124,16 @@ func TestSessionCaps(t *testing.T) {
 	aliceElsewhere, _ := w.login("alice", "c2", "mcp", 1)
 	bob, _ := w.login("bob", "c1", "mcp", 1)
 	carol, _ := w.login("carol", "c1", "mcp", 1)
+	b1 := w.openSession(bob) // the oldest of all, when alice meets her own cap
 	a1, a2 := w.openSession(alice), w.openSession(alice)
 	if !w.alive(alice, a1) { // now a2 is the oldest
 		t.Fatal("a1 is gone")
 	}
 	a3 := w.openSession(aliceElsewhere)
-	if w.alive(alice, a2) || !w.alive(alice, a1) || !w.alive(aliceElsewhere, a3) {
+	if w.alive(alice, a2) || !w.alive(alice, a1) || !w.alive(aliceElsewhere, a3) || !w.alive(bob, b1) {
 		t.Error("per user: not the oldest idle one went")
 	}
-	b1, b2 := w.openSession(bob), w.openSession(bob)
+	b2 := w.openSession(bob)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	_, stream := w.open(ctx, w.request("GET", "", legacy(alice, a1)...)) // a1 is oldest, but not idle
@@ -136,8 +161,8 @@ func TestSessionCaps(t *testing.T) {
 func TestSessionIdle(t *testing.T) {
 	w := newWorld(t, func(o *mcp.Options) { o.Config.SessionIdle = oauth.Duration(80 * time.Millisecond) })
 	token, _ := w.login("alice", "c1", "mcp", 1)
-	w.openSession(token)
 	busy := w.openSession(token)
+	w.openSession(token)
 	_, stream := w.open(t.Context(), w.request("GET", "", legacy(token, busy)...))
 	readUntil(t, stream, ": ok")
 	w.await("one session ends", func() bool { return w.gauge("hostedmcp_mcp_sessions") == 1 })

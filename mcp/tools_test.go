@@ -12,6 +12,7 @@ import (
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"hostedmcp/auth"
 	"hostedmcp/auth/oauth"
 	"hostedmcp/mcp"
 )
@@ -53,6 +54,20 @@ func TestWhoami(t *testing.T) {
 	old := w.send("POST", callBody("1", "whoami", ""), legacy(token, w.openSession(token))...)
 	if strings.Contains(old.body, "resultType") || !strings.Contains(old.body, want) {
 		t.Errorf("older era: %s", old.body)
+	}
+}
+
+// TestWhoamiWithoutClaims: trouble of ours is the tool's error, in words of ours.
+func TestWhoamiWithoutClaims(t *testing.T) {
+	w := newWorld(t, func(o *mcp.Options) {
+		o.Authority.Claims = func(context.Context, string) (auth.UserClaims, error) {
+			return auth.UserClaims{}, oauth.Unavailable(oauth.StorageUnavailable, errors.New("inner words"))
+		}
+	})
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	a := w.modernCall(token, "whoami")
+	if _, text, isError := a.result(t); !isError || text != "storage_unavailable: this server cannot save at the moment; try again" {
+		t.Errorf("%s", a.body)
 	}
 }
 

@@ -134,9 +134,6 @@ func frame(body []byte) []byte {
 	return b.Bytes()
 }
 
-// Flush implements http.Flusher.
-func (w *writer) Flush() { w.FlushError() }
-
 // FlushError is what http.ResponseController looks for.
 func (w *writer) FlushError() error {
 	w.mu.Lock()
