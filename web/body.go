@@ -11,8 +11,7 @@ import (
 // read error, the exit knows whose it was.
 type body struct {
 	io.ReadCloser
-	connection *http.ResponseController
-	err        error // what Read met but io.EOF
+	err error // what Read met but io.EOF
 }
 
 // limitBody puts a row's limits on a request. It returns the refusal for a body that announces itself as too large, so
@@ -26,26 +25,21 @@ func limitBody(w *response, r *http.Request, most int64, within time.Duration) b
 		w.body = &body{err: &http.MaxBytesError{Limit: most}}
 		return false
 	}
-	b := &body{connection: http.NewResponseController(w.ResponseWriter)}
 	// The reader is given the server's own writer: it closes the connection of a sender that goes on regardless.
-	b.ReadCloser = http.MaxBytesReader(w.ResponseWriter, r.Body, most)
+	b := &body{ReadCloser: http.MaxBytesReader(w.ResponseWriter, r.Body, most)}
 	if within > 0 {
-		_ = b.connection.SetReadDeadline(time.Now().Add(within)) // a writer without deadlines (a test's) has none
+		// A writer without deadlines (a test's) has none to set.
+		_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now().Add(within))
 	}
 	w.body, r.Body = b, b
 	return true
 }
 
-// Read lifts the deadline with the last byte: the connection is still read afterwards to see the client hang up, and
-// a stream that outlives body_timeout must not look like that. After a fault the deadline stays, since net/http goes on
-// reading what is left of a body before it answers.
+// Read notes a fault. The deadline needs no lifting: net/http forgets it with the last byte of a body (it has to, since
+// it goes on reading to see the client hang up), and it bounds as well what is left of a body that nobody wants.
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	switch err {
-	case nil:
-	case io.EOF:
-		_ = b.connection.SetReadDeadline(time.Time{})
-	default:
+	if err != nil && err != io.EOF {
 		b.err = err
 	}
 	return n, err

@@ -9,6 +9,10 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
+// Cross-origin rules (Fetch standard, "CORS protocol"; protocol.md §1). Three kinds of rows: none at all, where a browser
+// keeps foreign pages out by itself; any origin, for what holds no cookie and asks for its own credentials (discovery,
+// registration, tokens: browser-based clients such as Inspector live from it); and a list of origins, for /mcp.
+
 // cors sets the CORS headers of a row (Fetch standard, "CORS protocol"; protocol.md §1) and answers a preflight. It
 // reports whether the request was answered, or the refusal. Credentials are never allowed: no cookie of ours is for a
 // foreign page.

@@ -8,6 +8,9 @@ import (
 	"unicode/utf8"
 )
 
+// The demo provider stands in for a company's sign-in service. Its page is here, since it is the only html/template
+// package; its work is in auth/demo, which gets the page from main as a function.
+
 // DemoUser is one person of the embedded demo provider. The passwords are shown: there is nothing behind them.
 type DemoUser struct {
 	Name     string // to sign in with: "alice"

@@ -13,6 +13,9 @@ import (
 	"golang.org/x/term"
 )
 
+// What is logged is read by people who may not act as the users it is about, is shipped to other machines, and is kept
+// for months. So no credential is in it at any level: not ours, not the provider's, not a client's.
+
 const redacted = "[redacted]"
 
 // NewLogger returns the process's logger. Credentials are types that redact themselves; what stands here is the

@@ -10,6 +10,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
+// Figures of the pipeline (Prometheus naming: base units, _total). There is no label for users, clients or paths that
+// strangers make up: each value of a label is a time series that is kept for good.
+
 // metrics counts requests. Labels come from closed sets: patterns of the table, known methods, statuses we write.
 type metrics struct {
 	requests *prometheus.CounterVec

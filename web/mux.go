@@ -12,6 +12,9 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
+// The mux and what a row demands of a request before its endpoint sees it (protocol.md §1). net/http's own mux would
+// clean paths and redirect; ours looks a string up.
+
 // row is one line of the endpoint table with the name it has in logs and metrics.
 type row struct {
 	auth.Endpoint

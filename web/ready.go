@@ -8,6 +8,9 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
+// Health for supervisors, readiness for load balancers and people. Both are open to everybody, so they name reason codes
+// and never causes: a path, a host or a library's words would help a stranger.
+
 // Check is one condition of /readyz. Check returns nil while it holds; it must be quick and cause no traffic. A reason
 // is shown if the error is an *oauth.Error, else `internal`; the cause is for the log alone.
 type Check struct {

@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// What a request is known by: whose address it carries, and which trace it belongs to. Both come from headers that
+// anybody can write, so both are believed as little as possible.
+
 // sources decides which address a request came from.
 type sources struct {
 	trusted  []netip.Prefix

@@ -2,6 +2,9 @@ package web
 
 import "net/http"
 
+// The SDK behind /mcp streams for an hour through this writer, sets deadlines and flushes; the log wants to know what was
+// answered. Both must hold at once.
+
 // response notes what was answered. Flush and Unwrap keep streams and http.ResponseController working on it.
 type response struct {
 	http.ResponseWriter

@@ -15,6 +15,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// Listeners and their life: opened all together, before anything else tells the world that the service is up; closed
+// all together, without cutting a request that can be finished. Signals and the order of stopping belong to main.
+
 // Drain is how long Shutdown waits for requests under way.
 const Drain = 10 * time.Second
 

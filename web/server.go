@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -57,7 +56,8 @@ func NewHandler(o Options) (http.Handler, error) {
 	return h, nil
 }
 
-// handler is the public listener: the frame of every listener around the endpoint table.
+// handler is the public listener: the frame of every listener around the endpoint table. It is read-only once made, so
+// that requests share it without a lock.
 type handler struct {
 	*pipeline
 	pages       *Pages
@@ -165,6 +165,7 @@ func (p *pipeline) end(w *response, r *http.Request, info *auth.RequestInfo, too
 	}
 	method := knownMethod(r.Method)
 	p.metrics.observe(w.route, method, status, took)
+	// Error is for what we must mend, warn for trouble that passes; a refusal is the sender's affair.
 	level := slog.LevelInfo
 	switch {
 	case w.fault:
@@ -177,8 +178,7 @@ func (p *pipeline) end(w *response, r *http.Request, info *auth.RequestInfo, too
 	}
 	attrs := append(info.LogAttrs(), slog.String("method", method), slog.String("route", w.route), slog.Int("status", status),
 		slog.Int64("bytes", w.bytes), slog.Int64("duration_us", took.Microseconds()))
-	// The client may be gone, and a handler that looks at the context must still write.
-	p.log.LogAttrs(context.WithoutCancel(r.Context()), level, "request", attrs...)
+	p.log.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
 // knownMethod keeps labels and log lines to a closed set.

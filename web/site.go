@@ -13,6 +13,8 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
+// The names and addresses on pages (protocol.md §1: URLs come only from the configuration).
+
 // Site is what all pages have in common. It comes from the configuration alone; no header ever changes it.
 type Site struct {
 	Name         string // of the resource, for people: "Example Corp data"

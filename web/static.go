@@ -11,6 +11,8 @@ import (
 	"hostedmcp/auth"
 )
 
+// One stylesheet and one mark, embedded: the binary needs no folder beside it, and no page fetches from elsewhere.
+
 //go:embed static
 var staticFiles embed.FS
 

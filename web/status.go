@@ -9,6 +9,9 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
+// "My connections": what a person sees of their grants, and the two ways to end them. State is a word with a shape,
+// never a colour alone; bad news comes with what to do and the code that helps whoever is asked.
+
 // Status shows the signed-in user's own connections, ended ones included (protocol.md §4.3).
 func (p *Pages) Status(w http.ResponseWriter, r *http.Request, s auth.StatusPage) error {
 	v := statusView{base: p.base(r), StatusPage: s}

@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// TLS without a proxy in front (RFC 8446; RFC 9325 for what to leave out). Certificates are renewed every few weeks, and
+// no restart, however short, is due for it.
+
 // Certificates serves a pair of files, and the new pair once they change: certbot and its like replace files and tell
 // nobody. A new pair that does not load leaves the old one in service, with one line in the log. Safe for concurrent
 // use.
