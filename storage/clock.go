@@ -139,6 +139,9 @@ func (c *clock) accept(now stamp) {
 // Now is the wall clock that the store goes by.
 func (s *Store) Now() time.Time { return s.clock.now() }
 
+// Uptime is what the store measures spans by: it runs while the machine sleeps, and no step of the wall clock moves it.
+func (s *Store) Uptime() time.Duration { return s.clock.uptime() }
+
 // ClockTrusted reports whether things may end by time now.
 func (s *Store) ClockTrusted() bool { return s.clock.trusted() }
 

@@ -42,7 +42,8 @@ const eventsFirst = 8
 
 // repeats are the events of a healthy life, merged when they follow each other.
 var repeats = []oauth.Reason{oauth.RefreshOK, oauth.RefreshSame, oauth.RefreshOutage, oauth.KeepaliveOK, oauth.RecheckOK,
-	oauth.UpstreamUnreachable, oauth.UpstreamError, oauth.UpstreamConfig, oauth.UpstreamBadAnswer, oauth.UpstreamSuspect}
+	oauth.UpstreamUnreachable, oauth.UpstreamError, oauth.UpstreamConfig, oauth.UpstreamBadAnswer, oauth.UpstreamSuspect,
+	oauth.UpstreamInDoubt}
 
 func eventKey(grant string, seq uint64) string {
 	return grant + string(binary.BigEndian.AppendUint64(nil, seq))

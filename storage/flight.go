@@ -12,11 +12,14 @@ import (
 // SaveUpstream or FailUpstream, all compare-and-swap on the generation. None is called while the network is.
 
 // BeginUpstream writes the intent to refresh the tokens of generation gen and returns the record to send. An intent
-// of an earlier attempt is replaced. Errors: ErrNotFound, ErrEnded, ErrGeneration, ErrUnavailable; nothing may be sent
-// then.
+// that is still there was left by an attempt whose outcome nobody knows: it is replaced, and the tokens are in doubt.
+// Errors: ErrNotFound, ErrEnded, ErrGeneration, ErrUnavailable; nothing may be sent then.
 func (s *Store) BeginUpstream(ctx context.Context, id string, gen uint32, in Intent) (Upstream, error) {
 	return s.change(ctx, id, gen, Event{}, func(t *txn, u *Upstream) error {
 		in := in
+		if u.Intent != nil {
+			u.doubt(t.now)
+		}
 		in.Boot = s.boot
 		if in.At.IsZero() {
 			in.At = t.now

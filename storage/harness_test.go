@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -34,7 +35,7 @@ func newHarness(tb testing.TB, opts ...func(*storage.Options)) *harness {
 	tb.Helper()
 	h := &harness{TB: tb, clock: storagetest.NewClock(), ended: map[string]oauth.Reason{},
 		limits: storage.Limits{Idle: 30 * day, MaxAge: 365 * day, RetryWindow: time.Minute}}
-	h.opts = storage.Options{Dir: tb.TempDir(), Issuer: storagetest.Issuer}
+	h.opts = storage.Options{Dir: tb.TempDir(), Issuer: storagetest.Issuer, Log: slog.New(slog.DiscardHandler)}
 	h.clock.Use(&h.opts)
 	h.opts.OnEvent = func(e storage.Event) { h.mu.Lock(); defer h.mu.Unlock(); h.told = append(h.told, e) }
 	h.opts.OnEnd = func(id string, r oauth.Reason) { h.mu.Lock(); defer h.mu.Unlock(); h.ended[id] = r }

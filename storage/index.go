@@ -91,7 +91,7 @@ func (s *Store) LivingInSession(sid string) (n int, err error) {
 }
 
 // Siblings counts the other living grants in the provider session of a grant, and those of them that are not in doubt
-// (protocol.md §8.3, §5.3 at the end). A grant without a session has none.
+// (protocol.md §8.3, §5.3 at the end); an intent of an earlier run is doubt. A grant without a session has none.
 func (s *Store) Siblings(id string) (living, healthy int, err error) {
 	err = s.view(func(t *txn) error {
 		g, ok := t.grant(id)
@@ -106,7 +106,7 @@ func (s *Store) Siblings(id string) (living, healthy int, err error) {
 				continue
 			}
 			living++
-			if u, ok := t.upstream(other); ok && !u.InDoubt {
+			if u, ok := t.upstream(other); ok && !u.InDoubt && (u.Intent == nil || u.Intent.Boot == s.boot) {
 				healthy++
 			}
 		}

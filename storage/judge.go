@@ -24,6 +24,9 @@ const (
 	RowAhead       Row = 9 // the store is a restored backup: AdoptAhead, ask the provider, then row 5
 )
 
+// Serves reports whether a token in this row is answered with tokens.
+func (r Row) Serves() bool { return r == RowCurrent || r == RowPrevious || r == RowAhead }
+
 // Limits are the spans that the verdict depends on. Idle or MaxAge 0 = no such limit.
 type Limits struct{ Idle, MaxAge, RetryWindow time.Duration }
 

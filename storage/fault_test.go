@@ -1,0 +1,344 @@
+package storage_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"hostedmcp/auth/oauth"
+	"hostedmcp/storage"
+)
+
+// spoil lets every file descriptor of the store's file lead elsewhere, as a full or read-only disk does: the kernel
+// itself refuses the writes, while what is mapped stays readable. cure puts them back.
+func (h *harness) spoil(elsewhere string, flags int) (cure func()) {
+	h.Helper()
+	bad, err := syscall.Open(elsewhere, flags, 0)
+	h.must(err)
+	saved := map[int]int{}
+	entries, err := os.ReadDir("/proc/self/fd")
+	h.must(err)
+	for _, e := range entries {
+		target, _ := os.Readlink(filepath.Join("/proc/self/fd", e.Name()))
+		fd := atoi(e.Name())
+		if target != h.Path() || fd == bad {
+			continue
+		}
+		saved[fd], err = syscall.Dup(fd)
+		h.must(err)
+		h.must(syscall.Dup3(bad, fd, syscall.O_CLOEXEC))
+	}
+	if len(saved) == 0 {
+		h.Fatal("the store's file is not open")
+	}
+	h.must(syscall.Close(bad))
+	return func() {
+		for fd, was := range saved {
+			h.must(syscall.Dup3(was, fd, syscall.O_CLOEXEC))
+			h.must(syscall.Close(was))
+		}
+	}
+}
+
+func atoi(s string) (n int) {
+	for _, c := range s {
+		n = n*10 + int(c-'0')
+	}
+	return n
+}
+
+// TestDisk: a store that cannot be written loses nothing, serves what it has, says so, and comes back by itself. Not
+// parallel: it moves file descriptors of the process.
+func TestDisk(t *testing.T) {
+	for _, row := range []struct {
+		name, elsewhere string
+		flags           int
+		errno           error
+	}{
+		{"full", "/dev/full", syscall.O_RDWR, syscall.ENOSPC},
+		{"read-only", "", syscall.O_RDONLY, syscall.EBADF},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			h := newHarness(t)
+			l, waiting := h.connect(), h.create(alice(1))
+			h.rotate(l.id, 1)
+			if row.elsewhere == "" {
+				row.elsewhere = h.Path()
+			}
+			cure := h.spoil(row.elsewhere, row.flags)
+			_, _, _, err := h.RotateRefresh(t.Context(), h.present(l.id, 2))
+			if !errors.Is(err, storage.ErrUnavailable) || !errors.Is(err, row.errno) {
+				t.Errorf("RotateRefresh: %v, want ErrUnavailable", err)
+			}
+			if _, verdict, err := h.RedeemCode(t.Context(), waiting.redeem()); !errors.Is(err, storage.ErrUnavailable) || verdict != "" {
+				t.Errorf("RedeemCode: %q, %v", verdict, err)
+			}
+			if ended, err := h.EndGrant(t.Context(), l.id, oauth.UserRevoked, storage.Event{}); ended || !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("EndGrant: %v, %v", ended, err)
+			}
+			if err := h.Ready(); !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("Ready: %v", err)
+			}
+			if g, err := h.Grant(l.id); err != nil || g.Gen != 2 || !g.Living() {
+				t.Errorf("a living grant is not served: %+v, %v", g, err)
+			}
+			if row, gen := h.rotate(l.id, 1); row != storage.RowPrevious || gen != 2 {
+				t.Errorf("row 6, which writes nothing: row %d, generation %d", row, gen)
+			}
+			if len(h.ended) != 0 {
+				t.Errorf("OnEnd was told of what did not happen: %v", h.ended)
+			}
+			cure()
+			for h.Ready() != nil { // by itself, within half a second
+				time.Sleep(time.Millisecond)
+			}
+			if row, gen := h.rotate(l.id, 2); row != storage.RowCurrent || gen != 3 {
+				t.Errorf("after the cure: row %d, generation %d; want 5, 3", row, gen)
+			}
+			if _, verdict, err := h.RedeemCode(t.Context(), waiting.redeem()); verdict != "" || err != nil {
+				t.Errorf("after the cure: RedeemCode = %q, %v", verdict, err)
+			}
+			h.reopen()
+			h.check()
+		})
+	}
+}
+
+var errDisk = errors.New("injected I/O error")
+
+// TestCommitFailed is the pair of every failure: it failed, and it failed but had happened.
+func TestCommitFailed(t *testing.T) {
+	t.Parallel()
+	before := func(real func() error) error { return errDisk }
+	after := func(real func() error) error {
+		if err := real(); err != nil {
+			return err
+		}
+		return errDisk
+	}
+	for _, row := range []struct {
+		name   string
+		commit func(func() error) error
+		times  int   // how often the disk fails
+		want   error // of the first transition
+	}{
+		{"failed", before, 1, errDisk},
+		{"failed, but had happened, and the disk is well again", after, 1, nil},
+		{"failed, but had happened, and the disk stays bad", after, 2, errDisk},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHarness(t)
+			l, waiting := h.connect(), h.create(alice(1))
+			h.reopen()
+			left := 0
+			h.FailCommits(func(real func() error) error {
+				if left--; left >= 0 {
+					return row.commit(real)
+				}
+				return real()
+			})
+			left = row.times
+			_, _, _, err := h.RotateRefresh(t.Context(), h.present(l.id, 1))
+			if !errors.Is(err, row.want) {
+				t.Errorf("RotateRefresh: %v, want %v", err, row.want)
+			}
+			if r, gen := h.rotate(l.id, 1); gen != 2 {
+				t.Errorf("asked again: row %d, generation %d; want 2 by row 5 or 6", r, gen)
+			}
+			left = row.times
+			_, verdict, err := h.RedeemCode(t.Context(), waiting.redeem())
+			if !errors.Is(err, row.want) || verdict != "" {
+				t.Errorf("RedeemCode: %q, %v, want %v", verdict, err, row.want)
+			}
+			if row.want != nil {
+				if g, verdict, err := h.RedeemCode(t.Context(), waiting.redeem()); verdict != "" || err != nil || g.Gen != 1 {
+					t.Errorf("asked again, nobody had an answer: %q, %v, generation %d", verdict, err, g.Gen)
+				}
+			}
+			if _, verdict, _ := h.RedeemCode(t.Context(), waiting.redeem()); verdict != oauth.CodeReplay {
+				t.Errorf("and once more: %q, want code_replay", verdict)
+			}
+			h.must(h.Ready())
+			h.check()
+		})
+	}
+}
+
+// TestOneBadTransition: neither a damaged record nor a panic costs the others of the batch their answer.
+func TestOneBadTransition(t *testing.T) {
+	t.Parallel()
+	for _, poison := range []error{errDisk, nil} {
+		h := newHarness(t)
+		ids := make([]string, 8)
+		for i := range ids {
+			ids[i] = h.connect(alice(i)).id
+		}
+		var wg sync.WaitGroup
+		for _, id := range ids {
+			wg.Go(func() {
+				if row, _ := h.rotate(id, 1); row != storage.RowCurrent {
+					t.Errorf("row %d", row)
+				}
+			})
+			wg.Go(func() {
+				if err := h.Poison(poison); !errors.Is(err, storage.ErrUnavailable) {
+					t.Errorf("the bad transition: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		h.must(h.Ready())
+		h.check()
+	}
+}
+
+// TestSwappedRecords: a sealed record serves only in its place (design.md decision 9).
+func TestSwappedRecords(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	mallory, victim := h.connect(alice(1)), h.connect(alice(2))
+	h.must(h.SaveSignIn(t.Context(), storage.SignIn{Hash: sum("mallory"), Subject: "mallory", Expires: h.Now().Add(day)}))
+	h.must(h.Close())
+	tamper(t, h.Path(), func(tx *bolt.Tx) error {
+		for _, name := range []string{"upstream", "identities"} {
+			b := tx.Bucket([]byte(name))
+			if err := b.Put([]byte(mallory.id), append([]byte(nil), b.Get([]byte(victim.id))...)); err != nil {
+				return err
+			}
+		}
+		v, m := sum("victim"), sum("mallory")
+		b := tx.Bucket([]byte("signins"))
+		return b.Put(v[:], append([]byte(nil), b.Get(m[:])...))
+	})
+	h.reopenTampered()
+	if u, err := h.Upstream(mallory.id); !errors.Is(err, storage.ErrUnavailable) || u.Access != "" {
+		t.Errorf("another grant's tokens are served: %v", err)
+	}
+	if i, err := h.Identity(mallory.id); !errors.Is(err, storage.ErrUnavailable) || i.Name != "" {
+		t.Errorf("another grant's identity is served: %v", err)
+	}
+	if _, err := h.SignIn(sum("victim")); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("a copied sign-in is served: %v", err)
+	}
+	if _, err := h.Upstream(victim.id); err != nil {
+		t.Errorf("the record in its place: %v", err)
+	}
+	if h.Verify() == nil {
+		t.Error("Verify sees nothing")
+	}
+	h.must(h.Ready())
+}
+
+func (h *harness) reopenTampered() {
+	h.Helper()
+	s, err := storage.Open(h.Context(), h.opts)
+	h.must(err)
+	h.Cleanup(func() { h.must(s.Close()) })
+	h.Store = s
+}
+
+// TestDamagedGrant: a record that was cut anywhere is our own trouble, never a verdict.
+func TestDamagedGrant(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	l := h.connect()
+	h.must(h.Close())
+	var whole []byte
+	tamper(t, h.Path(), func(tx *bolt.Tx) error {
+		whole = append(whole, tx.Bucket([]byte("grants")).Get([]byte(l.id))...)
+		return nil
+	})
+	for cut := 0; cut < len(whole); cut += 11 {
+		tamper(t, h.Path(), func(tx *bolt.Tx) error { return tx.Bucket([]byte("grants")).Put([]byte(l.id), whole[:cut]) })
+		s, err := storage.Open(t.Context(), h.opts)
+		h.must(err)
+		_, err = s.GrantKey(l.id)
+		if !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("cut to %d of %d bytes: %v, want ErrUnavailable", cut, len(whole), err)
+		}
+		_, _ = s.Grant(l.id) // must not panic
+		h.must(s.Close())
+	}
+	h.Store, _ = storage.Open(t.Context(), h.opts)
+	h.must(h.Close())
+}
+
+// TestRestored: in a restored backup every token stored before is in doubt, until the provider has answered.
+func TestRestored(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	l := h.connect()
+	h.must(h.Close())
+	h.clock.Advance(time.Hour)
+	at := uint64(h.clock.Now().Unix())
+	tamper(t, h.Path(), func(tx *bolt.Tx) error {
+		stamp := []byte{0, 0, 0, 0, byte(at >> 24), byte(at >> 16), byte(at >> 8), byte(at)}
+		return tx.Bucket([]byte("meta")).Put([]byte("restored_at"), stamp)
+	})
+	h.reopenTampered()
+	if u := h.upstream(l.id); !u.InDoubt || !u.DoubtSince.Equal(h.Now()) {
+		t.Errorf("a token of before the restoration: %+v", u)
+	}
+	h.must(h.SaveUpstream(t.Context(), h.answer(l.id, 1)))
+	if u := h.upstream(l.id); u.InDoubt {
+		t.Error("in doubt after a good answer")
+	}
+	h.check()
+}
+
+// TestClosed: later calls answer that, and nobody waits for ever.
+func TestClosed(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	l := h.connect()
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for gen := uint32(1); ; {
+				g, _, _, err := h.RotateRefresh(t.Context(), h.present(l.id, gen))
+				if err != nil {
+					if !errors.Is(err, storage.ErrUnavailable) {
+						t.Errorf("after Close: %v", err)
+					}
+					return
+				}
+				gen = g.Gen
+			}
+		})
+	}
+	h.must(h.Close())
+	wg.Wait()
+	if _, err := h.Grant(l.id); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("Grant after Close: %v", err)
+	}
+	h.must(h.Close())
+}
+
+// TestReserve: real blocks are held ahead of the data, at the start and as the file grows.
+func TestReserve(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	held := func() int64 {
+		var st syscall.Stat_t
+		h.must(syscall.Stat(h.Path(), &st))
+		return st.Blocks * 512
+	}
+	if held() < 16<<20 {
+		t.Errorf("%d bytes held after the start", held())
+	}
+	big := strings.Repeat("x", 64<<10)
+	for i := 0; h.Size() < 24<<20; i++ {
+		h.must(h.SaveDocument(t.Context(), storage.Client{ID: big[:i+1], Name: big[:1000] + big}))
+		if free := held() - h.Size(); free < 8<<20-1<<20 {
+			t.Fatalf("%d bytes held ahead of %d", free, h.Size())
+		}
+	}
+}
