@@ -42,7 +42,6 @@ type Server struct {
 	http    *httptest.Server
 	handler swap
 	dir     string
-	born    time.Time
 }
 
 // ServerOptions change the server that NewServer makes. The functions get the defaults to change; nil changes nothing.
@@ -99,7 +98,6 @@ func (s *swap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func NewServer(tb testing.TB, o ServerOptions) *Server {
 	tb.Helper()
 	s := &Server{tb: tb, options: o, dir: tb.TempDir(), Clock: NewClock(time.Now().Truncate(time.Second)), Log: &Buffer{}}
-	s.born = s.Clock.Now()
 	s.listen()
 	s.Provider = NewProvider(tb, append([]Option{func(c *ProviderConfig) { c.Now = s.Clock.Now }}, o.Provider...)...)
 	s.start()
@@ -154,7 +152,6 @@ func (s *Server) start() {
 	so := storage.Options{
 		Dir: s.dir, Issuer: s.Issuer, Now: s.Clock.Now, Uptime: s.Clock.Uptime, OnEvent: observer.Event, OnEnd: observer.End, Log: log,
 		TombstoneTTL: auth.DefaultTokens().TombstoneTTL.D(),
-		Uptime:       func() time.Duration { return s.Clock.Now().Sub(s.born) + time.Hour }, // the clock is never stepped
 	}
 	if s.options.Storage != nil {
 		s.options.Storage(&so)

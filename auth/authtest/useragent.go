@@ -17,7 +17,7 @@ type UserAgent struct {
 	client *http.Client
 	Allow  bool              // what to press on a consent page
 	Fill   map[string]string // form fields to type into, by name
-	Header http.Header       // sent with every request, over the browser's own; an empty list of values removes one
+	Header http.Header       // sent with every request, over the browser's own; no values: without it. Cookie replaces all
 	Trace  []string          // every URL that was asked for, without its query
 }
 
@@ -92,7 +92,11 @@ func (b *UserAgent) do(method, target string, form url.Values, header http.Heade
 		req.Header[k] = v
 	}
 	b.Trace = append(b.Trace, req.URL.Scheme+"://"+req.URL.Host+req.URL.Path)
-	res, err := b.client.Do(req)
+	client := *b.client
+	if _, planted := b.Header["Cookie"]; planted {
+		client.Jar = nil
+	}
+	res, err := client.Do(req)
 	if err != nil {
 		return nil, err
 	}
