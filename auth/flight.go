@@ -2,25 +2,27 @@ package auth
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"sync"
 	"time"
 
 	"hostedmcp/auth/oauth"
-	"hostedmcp/auth/upstream"
 	"hostedmcp/storage"
 )
 
 // One flight per grant asks the provider, whoever needs the answer: the token endpoint, a tool call, the keep-alive or
 // a recheck (protocol.md §8.1). A flight is detached from its callers: a client that hangs up cancels nothing.
 
-// renewal says what a caller needs of the upstream token.
+// renewal says what a caller needs of the upstream token. The zero renewal needs one with margin left.
 type renewal struct {
-	force   bool          // ask the provider although the token has time left
-	recheck bool          // a userinfo answer is enough while the token is valid
-	wait    time.Duration // how long this caller waits; the flight goes on
-	note    oauth.Reason  // what the journal says of a good answer; "" = ok
+	force     bool         // ask the provider whatever the token's age (row 9 of the refresh table)
+	keepalive bool         // ask if the keep-alive is due
+	recheck   bool         // a good answer not older than `recheck`; userinfo is enough while the token is valid
+	resume    bool         // put an intent that an earlier run left into doubt
+	refused   oauth.Secret // an access token that the provider calls dead: any other will do
+
+	wait time.Duration // how long this caller waits; the flight goes on
+	note oauth.Reason  // what the journal says of a good answer; "" = ok
 }
 
 // renewed is how a flight ended, for all its callers. Exactly one of token, ended and trouble tells.
@@ -43,68 +45,110 @@ func (r renewed) unavailable() error {
 type flights struct {
 	mu     sync.Mutex
 	flying map[string]*flight
-	paused map[string]pause
+	paused map[errand]pause
 	slots  chan struct{} // `parallel` requests to the provider at once
 }
 
 type flight struct {
-	done   chan struct{}
-	result renewed
-}
+	grantID string
+	want    renewal // of the caller who started it
+	done    chan struct{}
 
-// pause keeps a grant from asking again too soon; it lives in memory only, since a restart may ask at once.
-type pause struct {
-	until    time.Time
-	failures int
-	last     renewed
+	// set by the flight alone before done is closed
+	asked  bool // a refresh request was made
+	result renewed
+
+	judging bool // under flights.mu: tokens are stored whose id_token is not judged yet
 }
 
 func newFlights(parallel int) *flights {
-	return &flights{flying: map[string]*flight{}, paused: map[string]pause{}, slots: make(chan struct{}, parallel)}
+	return &flights{flying: map[string]*flight{}, paused: map[errand]pause{}, slots: make(chan struct{}, parallel)}
+}
+
+var errClosing = errors.New("the server is about to end")
+
+// serves says whether the outcome of f, started by somebody else, answers want too. A recheck, a keep-alive that was
+// not due and the like do not when they made no refresh request.
+func (f *flight) serves(want renewal) bool {
+	if f.asked || f.result.ended != "" {
+		return true
+	}
+	return !want.force && !f.want.recheck && !f.want.keepalive && !f.want.resume
 }
 
 // renew returns a usable upstream token for the grant, asking the provider if need be. It joins a flight under way.
 func (s *Server) renew(ctx context.Context, grantID string, want renewal) renewed {
-	if r, ok := s.fresh(grantID, want); ok {
-		return r
-	}
-	f := s.board(ctx, grantID, want)
 	timer := time.NewTimer(want.wait)
 	defer timer.Stop()
-	select {
-	case <-f.done:
-		return f.result
-	case <-timer.C:
-		return s.stillFlying(grantID)
-	case <-ctx.Done():
-		return renewed{trouble: oauth.UpstreamUnreachable, err: ctx.Err()}
+	for {
+		if r, ok := s.fresh(grantID, want); ok {
+			return r
+		}
+		f, own := s.board(ctx, grantID, want)
+		select {
+		case <-f.done:
+			if own || f.serves(want) {
+				return f.result
+			}
+		case <-timer.C:
+			return s.stillFlying(grantID)
+		case <-ctx.Done():
+			return renewed{trouble: oauth.UpstreamUnreachable, err: ctx.Err()}
+		}
 	}
 }
 
-// board joins the grant's flight or starts one.
-func (s *Server) board(ctx context.Context, grantID string, want renewal) *flight {
+// board joins the grant's flight or starts one, which is then the caller's own.
+func (s *Server) board(ctx context.Context, grantID string, want renewal) (f *flight, own bool) {
 	s.flights.mu.Lock()
 	defer s.flights.mu.Unlock()
 	if f := s.flights.flying[grantID]; f != nil {
-		return f
+		return f, false
 	}
-	f := &flight{done: make(chan struct{})}
+	// after a panic this is the result: land always runs, and the pause keeps the next caller from the same fate
+	f = &flight{grantID: grantID, want: want, done: make(chan struct{}), result: renewed{trouble: oauth.Internal}}
 	s.flights.flying[grantID] = f
-	s.background(context.WithoutCancel(ctx), func(ctx context.Context) {
-		// a panic below must not leave the grant flying for ever: the deferred land always runs
-		f.result = renewed{trouble: oauth.Internal}
-		defer s.land(grantID, f)
-		f.result = s.fly(ctx, grantID, want)
-	})
-	return f
+	if !s.background(ctx, func(ctx context.Context) {
+		defer s.land(f)
+		f.result = s.fly(ctx, f)
+	}) {
+		delete(s.flights.flying, grantID)
+		f.result = renewed{trouble: oauth.UpstreamUnreachable, err: errClosing}
+		close(f.done)
+	}
+	return f, true
 }
 
 // land publishes a flight's result.
-func (s *Server) land(grantID string, f *flight) {
+func (s *Server) land(f *flight) {
+	if f.result.trouble == oauth.Internal {
+		f.result = s.rest(errand{grant: f.grantID}, f.result)
+	}
 	s.flights.mu.Lock()
-	delete(s.flights.flying, grantID)
+	delete(s.flights.flying, f.grantID)
 	s.flights.mu.Unlock()
 	close(f.done)
+}
+
+// underWay says whether a flight of the grant is under way.
+func (s *Server) underWay(grantID string) bool {
+	s.flights.mu.Lock()
+	defer s.flights.mu.Unlock()
+	return s.flights.flying[grantID] != nil
+}
+
+// judging says whether tokens of the grant are stored that nobody may use yet.
+func (s *Server) judging(grantID string) bool {
+	s.flights.mu.Lock()
+	defer s.flights.mu.Unlock()
+	f := s.flights.flying[grantID]
+	return f != nil && f.judging
+}
+
+func (s *Server) judge(f *flight) {
+	s.flights.mu.Lock()
+	defer s.flights.mu.Unlock()
+	f.judging = true
 }
 
 // stillFlying answers a caller whose patience ended before the flight did.
@@ -116,29 +160,60 @@ func (s *Server) stillFlying(grantID string) renewed {
 	return r
 }
 
-// fresh answers from what is stored, without a flight, when that is enough.
+// fresh answers from what is stored, without a flight, when that is enough. An ended grant's tokens are still there
+// until they are revoked, and are nobody's any more.
 func (s *Server) fresh(grantID string, want renewal) (renewed, bool) {
-	now := s.now()
+	unjudged := s.judging(grantID) // asked before and after the reading: a flight may have passed meanwhile
+	g, err := s.store.Grant(grantID)
+	switch {
+	case err != nil && !errors.Is(err, storage.ErrNotFound):
+		return renewed{trouble: oauth.StorageUnavailable, err: err}, true
+	case err != nil || g.Ended != "":
+		return s.endedGrant(grantID), true
+	}
 	up, err := s.store.Upstream(grantID)
 	switch {
-	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrEnded):
+	case errors.Is(err, storage.ErrNotFound):
 		return s.endedGrant(grantID), true
 	case err != nil:
 		return renewed{trouble: oauth.StorageUnavailable, err: err}, true
 	case up.Quarantined:
-		return renewed{trouble: oauth.SubjectChanged, since: up.TroubleSince}, true
-	case want.force, want.recheck:
+		return quarantined(up), true
+	case unjudged || s.judging(grantID) || !s.enough(g, up, want):
 		return renewed{}, false
-	case s.usable(up, now, s.upstream.Margin.D()):
-		return renewed{token: up.Access}, true
 	}
-	return renewed{}, false
+	return renewed{token: up.Access}, true
+}
+
+// enough says whether want is met without asking the provider.
+func (s *Server) enough(g storage.Grant, up storage.Upstream, want renewal) bool {
+	now := s.now()
+	switch {
+	case want.force:
+		return false
+	case want.resume:
+		return up.Intent == nil
+	case want.keepalive:
+		return up.KeepaliveAt.IsZero() || up.KeepaliveAt.After(now)
+	case want.recheck:
+		return !s.recheckDue(g, now)
+	case want.refused != "" && up.Access == want.refused:
+		return false
+	}
+	return s.usable(up, now, s.upstream.Margin.D())
+}
+
+// quarantineRetry is what a client of a quarantined grant is told to wait: only an operator can help.
+const quarantineRetry = 2 * time.Minute
+
+func quarantined(up storage.Upstream) renewed {
+	return renewed{trouble: oauth.SubjectChanged, since: up.TroubleSince, retryAfter: quarantineRetry}
 }
 
 // usable says whether the upstream access token is good for longer than margin. A provider that states no life is
-// believed for five minutes.
+// believed for five minutes. A token from the future says that the clock was set back: how old it is nobody knows.
 func (s *Server) usable(up storage.Upstream, now time.Time, margin time.Duration) bool {
-	if up.Access == "" {
+	if up.Access == "" || now.Add(leeway).Before(up.Obtained) {
 		return false
 	}
 	expires := up.Expires
@@ -152,106 +227,16 @@ func (s *Server) usable(up storage.Upstream, now time.Time, margin time.Duration
 	return now.Add(margin).Before(expires)
 }
 
+// endedGrant says how a grant ended that has no upstream token to give.
 func (s *Server) endedGrant(grantID string) renewed {
 	g, err := s.store.Grant(grantID)
-	if err == nil && g.Ended == "" {
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return renewed{ended: oauth.UpstreamSessionEnded}
+	case err != nil:
+		return renewed{trouble: oauth.StorageUnavailable, err: err}
+	case g.Ended == "":
 		return renewed{trouble: oauth.Internal, err: errors.New("living grant without upstream record")}
 	}
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return renewed{trouble: oauth.StorageUnavailable, err: err}
-	}
-	if g.Ended == "" {
-		return renewed{ended: oauth.UpstreamSessionEnded}
-	}
 	return renewed{ended: g.Ended}
-}
-
-// fly is one flight: re-read, decide, ask, commit. Network never runs inside a transaction.
-func (s *Server) fly(ctx context.Context, grantID string, want renewal) renewed {
-	if r, ok := s.fresh(grantID, want); ok { // another flight may just have landed
-		return r
-	}
-	if r, ok := s.resting(grantID); ok {
-		return r
-	}
-	up, err := s.store.Upstream(grantID)
-	if err != nil {
-		return renewed{trouble: oauth.StorageUnavailable, err: err}
-	}
-	if r, ok := s.beforeAsking(ctx, up, want); ok {
-		return r
-	}
-	select {
-	case s.flights.slots <- struct{}{}:
-		defer func() { <-s.flights.slots }()
-	case <-ctx.Done():
-		return renewed{trouble: oauth.UpstreamUnreachable, err: ctx.Err()}
-	}
-	if want.recheck && s.usable(up, s.now(), 0) {
-		return s.recheckUserinfo(ctx, up)
-	}
-	return s.ask(ctx, up, want)
-}
-
-// attempt is one refresh request: the record it was made from, and what is to be made of the answer.
-type attempt struct {
-	up      storage.Upstream
-	doubted bool // an earlier request of this grant may have been answered without our knowing
-	note    oauth.Reason
-}
-
-// ask sends the one refresh request of a flight: intent first, tokens stored before anybody uses them.
-func (s *Server) ask(ctx context.Context, up storage.Upstream, want renewal) renewed {
-	try := attempt{up: up, doubted: s.inDoubt(up), note: want.note}
-	intent := storage.Intent{Attempt: rand.Text(), At: s.now()}
-	if _, err := s.store.BeginUpstream(ctx, up.GrantID, up.Gen, intent); err != nil {
-		switch {
-		case errors.Is(err, storage.ErrEnded):
-			return s.endedGrant(up.GrantID)
-		case errors.Is(err, storage.ErrGeneration):
-			return renewed{trouble: oauth.UpstreamInDoubt, retryAfter: time.Second, err: err}
-		}
-		return renewed{trouble: oauth.StorageUnavailable, err: err} // nothing was sent
-	}
-	start := time.Now()
-	g, _ := s.store.Grant(up.GrantID)
-	a := s.provider.Refresh(ctx, upstream.RefreshRequest{Token: up.Refresh, Subject: g.Subject})
-	s.metrics.upstreamSeconds.WithLabelValues(outcomeLabel(a.Outcome)).Observe(time.Since(start).Seconds())
-	r := s.settle(ctx, try, a)
-	s.countRefresh(a, r)
-	return r
-}
-
-// resting answers from memory while a grant pauses after a failure.
-func (s *Server) resting(grantID string) (renewed, bool) {
-	now := s.now()
-	s.flights.mu.Lock()
-	defer s.flights.mu.Unlock()
-	p, ok := s.flights.paused[grantID]
-	if !ok || !now.Before(p.until) {
-		return renewed{}, false
-	}
-	r := p.last
-	r.retryAfter = p.until.Sub(now)
-	return r, true
-}
-
-// rest makes a grant pause after trouble: jittered, from one second to two minutes, at least what the provider asked.
-func (s *Server) rest(grantID string, r renewed) renewed {
-	s.flights.mu.Lock()
-	defer s.flights.mu.Unlock()
-	p := s.flights.paused[grantID]
-	p.failures++
-	wait := max(backoff(p.failures), r.retryAfter)
-	r.retryAfter = wait
-	p.until, p.last = s.now().Add(wait), r
-	s.flights.paused[grantID] = p
-	return r
-}
-
-// awake forgets a grant's failures.
-func (s *Server) awake(grantID string) {
-	s.flights.mu.Lock()
-	defer s.flights.mu.Unlock()
-	delete(s.flights.paused, grantID)
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"hostedmcp/auth/oauth"
 	"hostedmcp/auth/upstream"
@@ -14,12 +17,9 @@ import (
 // The sweep and the keep-alive: one loop around steps that tests call directly. Batches are bounded; provider calls
 // stand only between transactions.
 const (
-	loopEvery   = 5 * time.Second
-	batch       = 200
-	revokeTime  = 10 * time.Second
-	revokeFor   = 7 * 24 * time.Hour
-	backoffLow  = time.Second
-	backoffHigh = 2 * time.Minute
+	loopEvery    = 5 * time.Second
+	batch        = 200
+	suspectsKept = 24 * time.Hour
 )
 
 // Run sweeps, gives upstream tokens back and keeps idle grants alive, until ctx is done.
@@ -41,7 +41,9 @@ func (s *Server) Run(ctx context.Context) error {
 
 // Step is one round of the loop.
 func (s *Server) Step(ctx context.Context) error {
-	return errors.Join(s.sweep(ctx), s.revokeDue(ctx), s.keepAlive(ctx))
+	s.forgetPauses()
+	s.suspects.forget(s.uptime() - suspectsKept)
+	return errors.Join(s.resumeIntents(ctx), s.sweep(ctx), s.revokeDue(ctx), s.keepAlive(ctx))
 }
 
 // wakeLoop makes the loop look at once for what a request has left to do.
@@ -65,56 +67,73 @@ func (s *Server) sweep(ctx context.Context) error {
 }
 
 // revokeDue gives the upstream tokens of ended grants back to the provider, unless a living grant shares the provider
-// session and would end with them (protocol.md §5.3). A failure is tried again for up to seven days.
+// session and would end with them (protocol.md §5.3). A failure is tried again for up to seven days. It works in
+// rounds of `parallel` and stops after one that failed: a provider that hangs must not hold up the loop.
 func (s *Server) revokeDue(ctx context.Context) error {
-	due, err := s.store.RevokeDue(s.now(), batch)
-	if err != nil {
-		return err
-	}
-	for _, id := range due {
-		if err := s.revokeUpstream(ctx, id); err != nil {
+	for ctx.Err() == nil {
+		due, err := s.store.RevokeDue(s.now(), s.upstream.Parallel)
+		if err != nil || len(due) == 0 {
+			return err
+		}
+		var failed atomic.Bool
+		var round errgroup.Group
+		for _, id := range due {
+			round.Go(func() error {
+				revoked, err := s.revokeUpstream(ctx, id)
+				if !revoked {
+					failed.Store(true)
+				}
+				return err
+			})
+		}
+		if err := round.Wait(); err != nil || failed.Load() {
 			return err
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
-func (s *Server) revokeUpstream(ctx context.Context, grantID string) error {
+// revokeUpstream handles one ended grant. A flight that was under way when it ended may yet bring newer tokens: those
+// are to be revoked, so it waits its turn.
+func (s *Server) revokeUpstream(ctx context.Context, grantID string) (revoked bool, err error) {
+	if s.underWay(grantID) {
+		return false, nil
+	}
 	up, err := s.store.Upstream(grantID)
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil
+		return true, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	living, _, err := s.store.Siblings(grantID)
 	if err != nil {
-		return err
+		return false, err
 	}
 	token := up.Refresh
 	if token == "" {
 		token = up.Access
 	}
-	ok := living > 0 || token == ""
-	if !ok {
-		ctx, cancel := context.WithTimeout(ctx, revokeTime)
-		defer cancel()
-		err := s.provider.Revoke(ctx, token)
-		ok = err == nil || errors.Is(err, upstream.ErrNoRevocation)
-		s.countRevocation(err)
+	var said oauth.Reason // of a token that is left alone the journal says nothing
+	if living == 0 && token != "" {
+		said = s.countRevocation(s.provider.Revoke(ctx, token))
 	}
-	return s.store.UpstreamRevoked(ctx, grantID, ok, s.event(ctx, oauth.OK, ""))
+	revoked = said == "" || said == oauth.OK || said == oauth.UpstreamConfig
+	return revoked, s.store.UpstreamRevoked(ctx, grantID, revoked, s.event(ctx, said, ""))
 }
 
-func (s *Server) countRevocation(err error) {
-	result := "ok"
+// countRevocation counts one attempt and says what the journal says of it. Without a revocation endpoint there is
+// nothing to try again.
+func (s *Server) countRevocation(err error) oauth.Reason {
+	result, reason := "ok", oauth.OK
 	switch {
 	case errors.Is(err, upstream.ErrNoRevocation):
-		result = "unsupported"
+		result, reason = "unsupported", oauth.UpstreamConfig
 	case err != nil:
-		result = "failed"
+		result, reason = "failed", oauth.UpstreamError
 	}
 	s.metrics.revocations.WithLabelValues(result).Inc()
+	return reason
 }
 
 // keepAlive refreshes idle grants before the provider's own idle limits end them. Each asks through the grant's one
@@ -125,18 +144,19 @@ func (s *Server) keepAlive(ctx context.Context) error {
 		return err
 	}
 	for _, id := range due {
-		if _, paused := s.resting(id); !paused {
-			s.board(ctx, id, renewal{force: true, note: oauth.KeepaliveOK})
+		if _, paused := s.resting(errand{grant: id}); !paused {
+			s.board(ctx, id, renewal{keepalive: true, note: oauth.KeepaliveOK})
 		}
 	}
 	return nil
 }
 
 // keepaliveAt is when a grant that stays idle is to be refreshed; the zero time is never. Offline tokens are used every
-// keepalive_offline, spread by a tenth; online ones only if configured, at half their life, since that holds the user's
-// whole SSO session open.
+// keepalive_offline, spread by a tenth, or at half their life if that is shorter; online ones only if configured, at
+// half their life, since that holds the user's whole SSO session open.
 func (s *Server) keepaliveAt(t upstream.Tokens, now time.Time) time.Time {
 	every := s.upstream.KeepaliveOffline.D()
+	half := t.RefreshExpires.Sub(now) / 2
 	switch {
 	case t.Refresh == "":
 		return time.Time{}
@@ -144,20 +164,13 @@ func (s *Server) keepaliveAt(t upstream.Tokens, now time.Time) time.Time {
 		if every == 0 {
 			return time.Time{}
 		}
-		spread := time.Duration((rand.Float64() - 0.5) * 0.2 * float64(every))
-		return now.Add(every + spread)
+		every += time.Duration((rand.Float64() - 0.5) * 0.2 * float64(every))
+		if !t.RefreshExpires.IsZero() {
+			every = min(every, half)
+		}
+		return now.Add(every)
 	case s.upstream.KeepaliveOnline:
-		return now.Add(t.RefreshExpires.Sub(now) / 2)
+		return now.Add(half)
 	}
 	return time.Time{}
-}
-
-// backoff is the pause after so many failures in a row: doubling from one second to two minutes, with jitter, so that
-// a provider that comes back is not met by everybody at once.
-func backoff(failures int) time.Duration {
-	d := backoffHigh
-	if failures < 8 {
-		d = min(d, backoffLow<<max(failures-1, 0))
-	}
-	return d/2 + rand.N(d/2+1)
 }

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 
@@ -80,7 +81,8 @@ func (o *Observer) forget(grantID string, ch chan struct{}) {
 // already gives a closed channel.
 func (s *Server) Ended(ctx context.Context, grantID string) <-chan struct{} {
 	ch := s.observer.wait(ctx, grantID)
-	if g, err := s.store.Grant(grantID); err == nil && g.Ended != "" { // it may have ended just before we waited
+	g, err := s.store.Grant(grantID) // it may have ended just before we waited, or so long ago that it is forgotten
+	if err == nil && g.Ended != "" || errors.Is(err, storage.ErrNotFound) {
 		closed := make(chan struct{})
 		close(closed)
 		return closed

@@ -29,8 +29,11 @@ func (s *Server) refresh(ctx context.Context, c client, p oauth.Params) (*tokenA
 	if err != nil {
 		return nil, oauth.Unavailable(oauth.StorageUnavailable, err)
 	}
-	if row == storage.RowEnded || row == storage.RowOtherClient {
+	switch {
+	case row == storage.RowEnded, row == storage.RowOtherClient:
 		return nil, s.refuseRefresh(g, row, reason)
+	case g.State == storage.StateQuarantined && row.Serves():
+		return nil, quarantined(storage.Upstream{}).unavailable()
 	}
 	// 3. Resource and scope spend nothing.
 	scope, err := s.narrowed(p, g)
@@ -109,27 +112,44 @@ func (s *Server) narrowed(p oauth.Params, g storage.Grant) (oauth.Scope, error) 
 	return asked, nil
 }
 
-// askProviderFirst renews the upstream token if it is due, and says how long the access token may live. A token ahead
-// of the store (row 9: a restored backup) is adopted first, with the upstream token in doubt, and always asks.
+// askProviderFirst renews the upstream token if it is due, and says how long the access token may live.
 func (s *Server) askProviderFirst(ctx context.Context, p *storage.Presented, row storage.Row) (time.Duration, error) {
+	want := renewal{wait: s.upstream.TokenWait.D()}
 	if row == storage.RowAhead {
-		ahead := *p
-		ahead.Event.Reason = oauth.RefreshAhead
-		if _, err := s.store.AdoptAhead(ctx, ahead); err != nil {
-			return 0, oauth.Unavailable(oauth.StorageUnavailable, err)
+		var err error
+		if want.force, err = s.adoptAhead(ctx, *p); err != nil {
+			return 0, err
 		}
 	}
-	renewed := s.renew(ctx, p.GrantID, renewal{force: row == storage.RowAhead, wait: s.upstream.TokenWait.D()})
+	renewed := s.renew(ctx, p.GrantID, want)
 	switch {
 	case renewed.ended != "":
 		return 0, grantEnded(oauth.InvalidGrant, renewed.ended)
 	case renewed.trouble == "":
 		return s.tokens.AccessTTL.D(), nil
-	case renewed.trouble == oauth.SubjectChanged, !s.withinGrace(renewed):
+	case ctx.Err() != nil, renewed.trouble == oauth.SubjectChanged, !s.withinGrace(renewed):
 		return 0, renewed.unavailable()
 	}
 	p.Event.Reason = oauth.RefreshOutage
 	return min(outageTTL, s.tokens.AccessTTL.D()), nil
+}
+
+// adoptAhead is row 9: the store is a restored backup. The token's generation is taken over, with the upstream token in
+// doubt, and the provider must be asked, unless another request with the same token has done so already.
+func (s *Server) adoptAhead(ctx context.Context, p storage.Presented) (mustAsk bool, err error) {
+	p.Event.Reason = oauth.RefreshAhead
+	_, err = s.store.AdoptAhead(ctx, p)
+	if errors.Is(err, storage.ErrEnded) || errors.Is(err, storage.ErrNotFound) {
+		return false, nil // ended meanwhile: the next step says so
+	}
+	if err != nil {
+		return false, oauth.Unavailable(oauth.StorageUnavailable, err)
+	}
+	up, err := s.store.Upstream(p.GrantID)
+	if err != nil {
+		return false, oauth.Unavailable(oauth.StorageUnavailable, err)
+	}
+	return up.InDoubt, nil
 }
 
 // withinGrace says whether clients may go on refreshing through the trouble: until outage_grace after the first
@@ -139,7 +159,8 @@ func (s *Server) withinGrace(r renewed) bool {
 	if grace == 0 || r.trouble == oauth.StorageUnavailable {
 		return false
 	}
-	return r.since.IsZero() || s.now().Before(r.since.Add(grace))
+	// a clock that is not trusted ends no grace either (§5.3, Clock): refresh answers as before
+	return r.since.IsZero() || !s.store.ClockTrusted() || s.now().Before(r.since.Add(grace))
 }
 
 // rotate commits the rotation and mints the new pair. Another request may have been quicker: then the row is another

@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -77,13 +79,17 @@ type Server struct {
 	signing  atomic.Pointer[cachedSigner]
 	flights  *flights
 	suspects suspects
-	boot     string    // of the store: tells intents of this process from those of an earlier one
-	started  time.Time // for hold-off
+	uptime   func() time.Duration // the store's: no step of the wall clock moves it
+	started  time.Duration        // for hold-off
+	resumed  atomic.Bool          // what an earlier run left under way is in doubt now
 
 	life context.Context // ends when the server closes; work in the background is bound to it
 	stop context.CancelFunc
 	work sync.WaitGroup
-	wake chan struct{}
+
+	closing sync.RWMutex
+	closed  bool
+	wake    chan struct{}
 }
 
 // New returns a Server. It does no network I/O.
@@ -107,9 +113,9 @@ func New(o Options) (*Server, error) {
 		csrfKey: o.Store.Key("csrf"), clientIDKey: o.Store.Key("client_id"), subjectKey: o.Store.Key("log-subject"),
 		sidKey:   o.Store.Key("sid"),
 		verified: verified{claims: map[[sha256.Size]byte]*accessToken{}},
-		flights:  newFlights(o.Upstream.Parallel), boot: o.Store.Boot(), wake: make(chan struct{}, 1),
+		flights:  newFlights(o.Upstream.Parallel), uptime: o.Store.Uptime, wake: make(chan struct{}, 1),
 	}
-	s.started = s.now()
+	s.started = s.uptime()
 	s.setScopes(o)
 	rules := oauth.RedirectRules{Issuer: o.Issuer, PrivateSchemes: o.Clients.PrivateSchemes}
 	s.documents = cimd.New(o.Clients.cimd(o.Limits), rules, o.Now, o.DocumentDialer, o.Log)
@@ -171,20 +177,35 @@ func (s *Server) FirstCall(ctx context.Context, grantID string) {
 	})
 }
 
-// background runs f with the values of ctx until it returns or the server closes.
-func (s *Server) background(ctx context.Context, f func(context.Context)) {
+// background runs f with the values of ctx until it returns or the server closes; false says that it is closing and f
+// will not run. A panic in it is our own fault, not the end of the process.
+func (s *Server) background(ctx context.Context, f func(context.Context)) bool {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	if s.closed {
+		return false
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(s.life, cancel)
 	s.work.Go(func() {
 		defer cancel()
 		defer stop()
+		defer func() {
+			if p := recover(); p != nil {
+				s.alarm(ctx, oauth.Internal, "work in the background panicked", fmt.Errorf("%v\n%s", p, debug.Stack()))
+			}
+		}()
 		f(ctx)
 	})
+	return true
 }
 
-// Close waits for work in the background until ctx is done, then cancels it. Tokens that the provider has just given
-// are committed before it returns, unless the store itself cannot write.
+// Close takes no new work, waits for that in the background until ctx is done, then cancels it. Tokens that the provider
+// has just given are committed before it returns, unless the store itself cannot write.
 func (s *Server) Close(ctx context.Context) {
+	s.closing.Lock()
+	s.closed = true
+	s.closing.Unlock()
 	done := make(chan struct{})
 	go func() { s.work.Wait(); close(done) }()
 	select {

@@ -2,6 +2,8 @@ package auth
 
 import (
 	"context"
+	"errors"
+	"math/rand/v2"
 	"time"
 
 	"hostedmcp/auth/oauth"
@@ -34,44 +36,81 @@ func (s *Server) endReason(try attempt, a upstream.Answer) oauth.Reason {
 	return a.Reason
 }
 
-// keep commits new tokens before anybody uses them, and only then judges the renewed claims. A commit that fails is
-// tried again every second; meanwhile nobody gets the tokens and the old one is never sent again (protocol.md §8.1.6).
+// keep commits new tokens before anybody uses them, and only then judges an id_token whose key must be fetched, and
+// the renewed claims. A commit that fails is tried again every second; meanwhile nobody gets the tokens and the old
+// one is never sent again (protocol.md §8.1 rules 5 and 6).
 func (s *Server) keep(ctx context.Context, try attempt, a upstream.Answer) renewed {
-	up, now := try.up, s.now()
+	saved := s.answered(ctx, try, a)
+	if a.Pending {
+		s.judge(try.flight)
+	}
+	if err := s.saveUntilKept(ctx, saved); err != nil {
+		return s.notKept(saved.GrantID, err)
+	}
+	if a.Pending {
+		a = s.provider.Settle(ctx, try.request, a)
+		try.up.Gen++ // of the record that was just written
+		if saved = s.answered(ctx, try, a); a.Outcome == upstream.Good {
+			saved.Event = storage.Event{} // its tokens were noted already
+		}
+		if a.Outcome != upstream.Unverified {
+			if err := s.saveUntilKept(ctx, saved); err != nil {
+				return s.notKept(saved.GrantID, err)
+			}
+		}
+	}
+	s.awake(errand{grant: saved.GrantID})
+	s.suspects.answered(saved.GrantID, s.uptime())
+	return s.kept(ctx, try, a)
+}
+
+// kept is what the callers get of tokens that are stored.
+func (s *Server) kept(ctx context.Context, try attempt, a upstream.Answer) renewed {
+	switch {
+	case a.Outcome == upstream.Quarantined:
+		s.alarm(ctx, oauth.SubjectChanged, "the provider named another person for a grant; it is stopped", a.Err)
+		return renewed{trouble: oauth.SubjectChanged, since: s.now(), retryAfter: quarantineRetry}
+	case a.Outcome == upstream.Unverified:
+		s.alarm(ctx, oauth.IDTokenInvalid, "tokens kept, claims not renewed", a.Err)
+	case a.Claims != nil:
+		if err := s.access.check(*a.Claims); err != nil {
+			return s.endByProvider(ctx, try.up, oauth.AccessRule)
+		}
+	}
+	return renewed{token: a.Tokens.Access}
+}
+
+// answered is the transition that a good answer asks for. An answer without a refresh token leaves the old one in use
+// (RFC 6749 §6), and its keep-alive. Quarantined tokens are kept alive for nobody.
+func (s *Server) answered(ctx context.Context, try attempt, a upstream.Answer) storage.SavedUpstream {
+	t := a.Tokens
+	if t.Refresh == "" {
+		t.Refresh, t.Offline = try.up.Refresh, t.Offline || try.up.Offline
+		if t.RefreshExpires.IsZero() {
+			t.RefreshExpires = try.up.RefreshExpires
+		}
+	}
 	saved := storage.SavedUpstream{
-		GrantID: up.GrantID, Gen: up.Gen, Upstream: s.nextRecord(up, a.Tokens, now),
+		GrantID: try.up.GrantID, Gen: try.up.Gen, Upstream: s.upstreamRecord(try.up.GrantID, try.up.Gen+1, t, s.now()),
 		Quarantine: a.Outcome == upstream.Quarantined, Event: s.event(ctx, try.said(a), ""),
+	}
+	if !saved.Quarantine {
+		saved.KeepaliveAt = saved.Upstream.KeepaliveAt
 	}
 	if a.Outcome == upstream.Good && a.Claims != nil {
 		id := identityOf(*a.Claims)
 		saved.Identity = &id
 	}
-	if err := s.saveUntilKept(ctx, saved); err != nil {
-		return renewed{trouble: oauth.StorageUnavailable, err: err}
-	}
-	s.awake(up.GrantID)
-	s.suspects.answered(now)
-	switch {
-	case a.Outcome == upstream.Quarantined:
-		s.alarm(ctx, oauth.SubjectChanged, "the provider named another person for a grant; it is stopped", a.Err)
-		return renewed{trouble: oauth.SubjectChanged, since: now}
-	case a.Outcome == upstream.Unverified:
-		s.alarm(ctx, oauth.IDTokenInvalid, "tokens kept, claims not renewed", a.Err)
-	case a.Claims != nil:
-		if err := s.access.check(*a.Claims); err != nil {
-			return s.endByProvider(ctx, up, oauth.AccessRule)
-		}
-	}
-	return renewed{token: saved.Upstream.Access}
+	return saved
 }
 
 // said is what the journal says of tokens that were kept.
 func (t attempt) said(a upstream.Answer) oauth.Reason {
-	switch {
+	switch note := t.flight.want.note; {
 	case a.Outcome == upstream.Quarantined:
 		return oauth.SubjectChanged
-	case t.note != "":
-		return t.note
+	case note != "":
+		return note
 	}
 	return oauth.OK
 }
@@ -86,11 +125,22 @@ func (s *Server) saveUntilKept(ctx context.Context, saved storage.SavedUpstream)
 		}
 		s.log.ErrorContext(ctx, "new upstream tokens cannot be saved; trying again every second", "grant", saved.GrantID, "error", err)
 		select {
-		case <-ctx.Done():
+		case <-s.life.Done():
 			return err
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// notKept is the outcome when new tokens found no grant to belong to. Of one that ended meanwhile the store keeps them
+// for their revocation.
+func (s *Server) notKept(grantID string, err error) renewed {
+	if errors.Is(err, storage.ErrEnded) || errors.Is(err, storage.ErrNotFound) {
+		s.forgetTrouble(grantID)
+		s.wakeLoop()
+		return s.endedGrant(grantID)
+	}
+	return renewed{trouble: oauth.StorageUnavailable, err: err}
 }
 
 // endByProvider ends the grant because the provider, or a rule over what it says, ended the sign-in.
@@ -98,50 +148,76 @@ func (s *Server) endByProvider(ctx context.Context, up storage.Upstream, reason 
 	if _, err := s.store.EndGrant(ctx, up.GrantID, reason, s.event(ctx, reason, "")); err != nil {
 		return renewed{trouble: oauth.StorageUnavailable, err: err}
 	}
-	s.awake(up.GrantID)
-	return renewed{ended: reason}
+	s.forgetTrouble(up.GrantID)
+	s.wakeLoop()
+	return s.endedGrant(up.GrantID) // somebody else may have been quicker: the reason is the store's
 }
 
-// trouble records a failure that ends nothing, and makes the grant pause.
+// forgetTrouble drops what memory holds of a grant that ended.
+func (s *Server) forgetTrouble(grantID string) {
+	s.awake(errand{grant: grantID})
+	s.awake(errand{grant: grantID, recheck: true})
+	s.suspects.cleared(grantID)
+}
+
+// trouble records a failure that ends nothing, and makes the grant pause. The intent goes unless the answer may have
+// been lost: then, and only then, the token may be spent.
 func (s *Server) trouble(ctx context.Context, up storage.Upstream, a upstream.Answer) renewed {
 	after, err := s.store.FailUpstream(ctx, storage.FailedUpstream{
 		GrantID: up.GrantID, Gen: up.Gen, Reason: a.Reason, InDoubt: a.Outcome == upstream.InDoubt,
-		Suspect: a.Outcome == upstream.Suspect, Event: s.event(ctx, a.Reason, ""),
+		Suspect: a.Outcome == upstream.Suspect, ClearIntent: a.Outcome != upstream.InDoubt,
+		KeepaliveAt: s.keepaliveAgain(up, a), Event: s.event(ctx, a.Reason, ""),
 	})
-	r := renewed{trouble: a.Reason, retryAfter: a.RetryAfter, err: a.Err, since: after.TroubleSince}
-	if err != nil {
-		r.trouble, r.err = oauth.StorageUnavailable, err
+	if errors.Is(err, storage.ErrEnded) {
+		s.forgetTrouble(up.GrantID)
+		return s.endedGrant(up.GrantID)
 	}
-	return s.rest(up.GrantID, r)
+	if err != nil {
+		after.TroubleSince = s.now()
+	}
+	r := s.rest(errand{grant: up.GrantID}, renewed{trouble: a.Reason, retryAfter: a.RetryAfter, err: a.Err, since: after.TroubleSince})
+	if err != nil { // the pause remembers the provider's trouble; this caller meets our own
+		return renewed{trouble: oauth.StorageUnavailable, err: err}
+	}
+	return r
+}
+
+// keepaliveRetry is when a keep-alive that failed is due again, at most: the pause in memory is much shorter, but a
+// provider that is down must not be asked for every idle grant over and over.
+const keepaliveRetry = 10 * time.Minute
+
+// keepaliveAgain is the next keep-alive after a failure; zero = as it was, since it is not due yet.
+func (s *Server) keepaliveAgain(up storage.Upstream, a upstream.Answer) time.Time {
+	now, wait := s.now(), keepaliveRetry
+	if left := up.RefreshExpires.Sub(now); left > 0 {
+		wait = min(wait, left/4)
+	}
+	again := now.Add(max(wait-rand.N(wait/4+1), a.RetryAfter))
+	if a.Outcome == upstream.InDoubt {
+		again = latest(again, up.Expires) // until then the stored token serves (protocol.md §8.3)
+	}
+	if up.KeepaliveAt.IsZero() || up.KeepaliveAt.After(again) {
+		return time.Time{}
+	}
+	return again
 }
 
 // suspect handles a refusal that could also mean a wrong or empty database behind the provider's name: the grant ends
-// only at the second one, suspect_after later, and not when it is one of many.
+// only at a second one, suspect_after later, and not when it is one of many.
 func (s *Server) suspect(ctx context.Context, try attempt, a upstream.Answer) renewed {
-	up, now := try.up, s.now()
-	first := up.SuspectSince
-	s.suspects.refused(up.GrantID, now)
-	if !first.IsZero() && now.Sub(first) >= s.upstream.SuspectAfter.D() && now.Sub(s.started) >= s.upstream.SuspectAfter.D() {
-		if !s.suspects.widespread(up.GrantID, first) {
-			reason := oauth.UpstreamRejected
-			if try.doubted {
-				reason = oauth.UpstreamLost
-			}
-			return s.endByProvider(ctx, up, reason)
-		}
+	now := s.uptime()
+	first := s.suspects.refused(try.up.GrantID, now)
+	switch {
+	case now-first < s.upstream.SuspectAfter.D():
+	case s.suspects.widespread(try.up.GrantID, first):
+		a.Reason = oauth.UpstreamConfig
 		s.alarm(ctx, oauth.UpstreamConfig, "the provider knows none of several grants: a wrong or empty database behind its name?", a.Err)
+	case try.doubted:
+		return s.endByProvider(ctx, try.up, oauth.UpstreamLost)
+	default:
+		return s.endByProvider(ctx, try.up, oauth.UpstreamRejected)
 	}
-	return s.trouble(ctx, up, a)
-}
-
-// nextRecord is the upstream record after a good answer. An answer without a refresh token leaves the old one in use
-// (RFC 6749 §6).
-func (s *Server) nextRecord(up storage.Upstream, t upstream.Tokens, now time.Time) storage.Upstream {
-	next := s.upstreamRecord(up.GrantID, up.Gen+1, t, now)
-	if t.Refresh == "" {
-		next.Refresh, next.RefreshExpires, next.Offline = up.Refresh, up.RefreshExpires, up.Offline
-	}
-	return next
+	return s.trouble(ctx, try.up, a)
 }
 
 // upstreamRecord is what the store keeps of the provider's tokens.

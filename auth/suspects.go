@@ -9,48 +9,77 @@ import (
 // count as the provider's fault (protocol.md §8.2).
 const widespreadSuspects = 3
 
-// suspects remembers which grants the provider refused in words that could also mean a wrong database, and when it
-// last answered well. Memory only: after a restart nothing ends before suspect_after of uptime.
-type suspects struct {
-	mu     sync.Mutex
-	at     map[string]time.Time // last refusal by grant
-	goodAt time.Time
-}
-
 // maxSuspects bounds the memory: more than a few are one fact, that the fault is widespread.
 const maxSuspects = 1000
 
-func (s *suspects) refused(grantID string, now time.Time) {
+// suspects remembers which grants the provider refused in words that could also mean a wrong database, and when it
+// last answered well. Memory only, by uptime: after a restart or a step of the clock a grant is suspected anew, and
+// ends later rather than sooner.
+type suspects struct {
+	mu     sync.Mutex
+	at     map[string]suspicion
+	goodAt time.Duration
+	good   bool // goodAt is set
+}
+
+type suspicion struct{ first, last time.Duration }
+
+// refused notes a refusal and returns when the grant met the first of them. One that finds no room is always new.
+func (s *suspects) refused(grantID string, now time.Duration) (first time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.at == nil {
-		s.at = map[string]time.Time{}
+		s.at = map[string]suspicion{}
 	}
-	if _, known := s.at[grantID]; known || len(s.at) < maxSuspects {
-		s.at[grantID] = now
+	seen, known := s.at[grantID]
+	if !known {
+		seen.first = now
 	}
+	seen.last = now
+	if known || len(s.at) < maxSuspects {
+		s.at[grantID] = seen
+	}
+	return seen.first
 }
 
-// answered notes a good answer to any grant: the database behind the provider's name is the right one.
-func (s *suspects) answered(now time.Time) {
+// cleared forgets a grant that ended, or that the provider answered well.
+func (s *suspects) cleared(grantID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.goodAt = now
-	clear(s.at)
+	delete(s.at, grantID)
+}
+
+// answered notes a good answer to a grant: the database behind the provider's name is the right one.
+func (s *suspects) answered(grantID string, now time.Duration) {
+	s.cleared(grantID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.goodAt, s.good = now, true
 }
 
 // widespread says whether enough other grants were refused since first and none was served.
-func (s *suspects) widespread(grantID string, first time.Time) bool {
+func (s *suspects) widespread(grantID string, first time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.goodAt.After(first) {
+	if s.good && s.goodAt > first {
 		return false
 	}
 	others := 0
-	for id, at := range s.at {
-		if id != grantID && !at.Before(first) {
+	for id, seen := range s.at {
+		if id != grantID && seen.last >= first {
 			others++
 		}
 	}
 	return others >= widespreadSuspects
+}
+
+// forget drops grants that were not asked for again in so long; ended ones are among them.
+func (s *suspects) forget(before time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, seen := range s.at {
+		if seen.last < before {
+			delete(s.at, id)
+		}
+	}
 }

@@ -16,25 +16,45 @@ import (
 // *oauth.Error: invalid_token with grant_ended, or temporarily_unavailable while the provider or the store is in
 // trouble, with RetryAfter.
 func (s *Server) UpstreamToken(ctx context.Context, grantID string) (oauth.Secret, error) {
-	r := s.renew(ctx, grantID, renewal{wait: s.upstream.Timeout.D()})
+	return s.upstreamToken(ctx, grantID, renewal{wait: s.upstream.Timeout.D()})
+}
+
+func (s *Server) upstreamToken(ctx context.Context, grantID string, want renewal) (oauth.Secret, error) {
+	r := s.renew(ctx, grantID, want)
 	switch {
 	case r.ended != "":
 		return "", grantEnded(oauth.InvalidToken, r.ended)
 	case r.trouble == "":
 		return r.token, nil
 	}
-	// in trouble, a token that is nearly out but still valid serves
-	if up, err := s.store.Upstream(grantID); err == nil && !up.Quarantined && s.usable(up, s.now(), 0) {
-		return up.Access, nil
+	if token, ok := s.remainder(grantID, want); ok {
+		return token, nil
 	}
 	return "", r.unavailable()
+}
+
+// remainder is the stored token that is nearly out but still valid: in trouble it serves.
+func (s *Server) remainder(grantID string, want renewal) (oauth.Secret, bool) {
+	unjudged := s.judging(grantID)
+	g, err := s.store.Grant(grantID)
+	if err != nil || g.Ended != "" {
+		return "", false
+	}
+	up, err := s.store.Upstream(grantID)
+	if err != nil || up.Quarantined || unjudged || s.judging(grantID) || up.Access == want.refused {
+		return "", false
+	}
+	return up.Access, s.usable(up, s.now(), 0)
 }
 
 // Userinfo asks the provider's userinfo endpoint (OpenID Connect Core §5.3) with the user's own upstream token. A 401
 // there means that the token died early: it is renewed once.
 func (s *Server) Userinfo(ctx context.Context, grantID string) (json.RawMessage, error) {
 	g, err := s.store.Grant(grantID)
-	if err != nil {
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, oauth.Fail(oauth.InvalidToken, oauth.GrantEnded)
+	case err != nil:
 		return nil, oauth.Unavailable(oauth.StorageUnavailable, err)
 	}
 	token, err := s.UpstreamToken(ctx, grantID)
@@ -43,14 +63,10 @@ func (s *Server) Userinfo(ctx context.Context, grantID string) (json.RawMessage,
 	}
 	body, status, err := s.askUserinfo(ctx, token, g.Subject)
 	if status == http.StatusUnauthorized {
-		r := s.renew(ctx, grantID, renewal{force: true, wait: s.upstream.Timeout.D()})
-		switch {
-		case r.ended != "":
-			return nil, grantEnded(oauth.InvalidToken, r.ended)
-		case r.trouble != "":
-			return nil, r.unavailable()
+		if token, err = s.upstreamToken(ctx, grantID, renewal{refused: token, wait: s.upstream.Timeout.D()}); err != nil {
+			return nil, err
 		}
-		body, _, err = s.askUserinfo(ctx, r.token, g.Subject)
+		body, _, err = s.askUserinfo(ctx, token, g.Subject)
 	}
 	if err != nil {
 		return nil, providerUnavailable(err)
@@ -63,46 +79,62 @@ func (s *Server) Userinfo(ctx context.Context, grantID string) (json.RawMessage,
 func (s *Server) askUserinfo(ctx context.Context, token oauth.Secret, subject string) (json.RawMessage, int, error) {
 	body, status, err := s.provider.Userinfo(ctx, token)
 	if err == nil && upstream.Subject(body) != subject {
-		err = oauth.Unavailable(oauth.SubjectChanged, errors.New("userinfo names another subject"))
+		body, err = nil, oauth.Unavailable(oauth.SubjectChanged, errors.New("userinfo names another subject"))
 		s.alarm(ctx, oauth.SubjectChanged, "userinfo names another person than the grant's", err)
 	}
 	return body, status, err
 }
 
-// recheckIfDue asks the provider in the background when its last good answer about a used grant is older than
-// `recheck`: this bounds how long somebody whose account was closed goes on (protocol.md §8.1.7).
-func (s *Server) recheckIfDue(g storage.Grant, now time.Time) {
-	if now.Sub(g.Answered) < s.upstream.Recheck.D() {
-		return
-	}
-	if _, paused := s.resting(g.ID); paused {
-		return
-	}
-	if r, ok := s.fresh(g.ID, renewal{recheck: true}); ok && r.token == "" {
-		return
-	}
-	s.board(context.Background(), g.ID, renewal{recheck: true})
+// recheckDue says whether the provider's last good answer about a grant is older than `recheck`. One from the future
+// says that the clock was set back: how old it is nobody knows.
+func (s *Server) recheckDue(g storage.Grant, now time.Time) bool {
+	age := now.Sub(g.Answered)
+	return age >= s.upstream.Recheck.D() || age < -leeway
 }
 
-// recheckUserinfo is the cheap recheck, while the upstream access token is valid: the provider is asked for the user.
-// A 401 says that the token or its session is gone; the refresh then says which.
-func (s *Server) recheckUserinfo(ctx context.Context, up storage.Upstream) renewed {
+// recheckIfDue asks the provider in the background about a grant in use: this bounds how long somebody whose account
+// was closed goes on (protocol.md §8.1 rule 7).
+func (s *Server) recheckIfDue(g storage.Grant, now time.Time) {
+	if !s.recheckDue(g, now) {
+		return
+	}
+	for _, e := range []errand{{grant: g.ID}, {grant: g.ID, recheck: true}} {
+		if _, paused := s.resting(e); paused {
+			return
+		}
+	}
+	s.board(context.Background(), g.ID, renewal{recheck: true, note: oauth.RecheckOK})
+}
+
+// recheck is the cheap one, while the upstream access token is valid: the provider is asked for the user. A 401 says
+// that the token or its session is gone; the refresh then says which, by the rules of any refresh.
+func (s *Server) recheck(ctx context.Context, f *flight, up storage.Upstream) renewed {
+	if r, ok := s.resting(errand{up.GrantID, true}); ok {
+		return r
+	}
 	g, err := s.store.Grant(up.GrantID)
 	if err != nil {
 		return renewed{trouble: oauth.StorageUnavailable, err: err}
 	}
-	_, status, err := s.askUserinfo(ctx, up.Access, g.Subject)
-	if up.Refresh != "" && (status == http.StatusUnauthorized || errors.Is(err, upstream.ErrNoUserinfo)) {
-		return s.ask(ctx, up, renewal{note: oauth.RecheckOK})
-	}
-	if err != nil {
+	var status int
+	r := s.inSlot(ctx, func() (r renewed) {
+		_, status, err = s.askUserinfo(ctx, up.Access, g.Subject)
+		return r
+	})
+	switch {
+	case r.trouble != "":
+		return r
+	case up.Refresh != "" && (status == http.StatusUnauthorized || errors.Is(err, upstream.ErrNoUserinfo)):
+		f.want.refused = up.Access
+		return s.refreshUpstream(ctx, f, up)
+	case err != nil:
 		var e *oauth.Error
 		errors.As(providerUnavailable(err), &e)
-		return s.rest(up.GrantID, renewed{trouble: e.Reason, err: err, since: up.TroubleSince, retryAfter: e.RetryAfter})
+		return s.rest(errand{up.GrantID, true}, renewed{trouble: e.Reason, err: err, since: up.TroubleSince, retryAfter: e.RetryAfter})
 	}
-	if err := s.store.RecheckOK(ctx, up.GrantID, up.KeepaliveAt, s.event(ctx, oauth.RecheckOK, "")); err != nil {
-		return renewed{trouble: oauth.StorageUnavailable, err: err}
+	if err := s.store.RecheckOK(ctx, up.GrantID, time.Time{}, s.event(ctx, oauth.RecheckOK, "")); err != nil {
+		return s.notKept(up.GrantID, err)
 	}
-	s.awake(up.GrantID)
+	s.awake(errand{up.GrantID, true})
 	return renewed{token: up.Access}
 }

@@ -20,7 +20,10 @@ const maxVerified = 20_000
 type verified struct {
 	mu     sync.RWMutex
 	claims map[[sha256.Size]byte]*accessToken
+	swept  time.Time
 }
+
+const verifiedSweep = time.Minute // a full memory is searched for expired tokens no more often
 
 // accessToken is a token that held, with its scope parsed.
 type accessToken struct {
@@ -38,7 +41,8 @@ func (v *verified) get(hash [sha256.Size]byte) *accessToken {
 func (v *verified) put(hash [sha256.Size]byte, t *accessToken, now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.claims) >= maxVerified {
+	if len(v.claims) >= maxVerified && now.Sub(v.swept).Abs() >= verifiedSweep {
+		v.swept = now
 		for h, old := range v.claims {
 			if old.Expires+int64(leeway/time.Second) < now.Unix() {
 				delete(v.claims, h)
@@ -74,6 +78,9 @@ func (s *Server) Verify(ctx context.Context, bearer string) (*Identity, error) {
 	g, err := s.livingGrant(t)
 	if err != nil {
 		return nil, err
+	}
+	if g.State == storage.StateQuarantined { // protocol.md §8.2: until an operator ends the grant
+		return nil, quarantined(storage.Upstream{}).unavailable()
 	}
 	s.store.Use(g.ID, t.Gen, now)
 	s.recheckIfDue(g, now)
