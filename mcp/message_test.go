@@ -87,6 +87,7 @@ func TestHostileMessages(t *testing.T) {
 		{"neither", `{"jsonrpc":"2.0","id":7}`, invalid},
 		{"method case (JSON-RPC 2.0 §4)", `{"jsonrpc":"2.0","id":7,"method":"Ping"}`, -32601},
 		{"unknown method", `{"jsonrpc":"2.0","id":"seven","method":"no/such"}`, -32601},
+		{"capability not declared", `{"jsonrpc":"2.0","id":"seven","method":"prompts/list"}`, -32601},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -104,8 +105,11 @@ func TestHostileMessages(t *testing.T) {
 				}
 				return
 			}
-			if a.status != 400 || m.Error == nil || m.Error.Code != tt.code || a.header.Get("Content-Type") != "application/json" {
-				t.Errorf("want 400 with %d: %d %s", tt.code, a.status, a.body)
+			if m.Error == nil || m.Error.Code != tt.code {
+				t.Fatalf("want %d: %d %s", tt.code, a.status, a.body)
+			}
+			if sdks := tt.name == "capability not declared"; !sdks && (a.status != 400 || a.header.Get("Content-Type") != "application/json") {
+				t.Errorf("%d %v", a.status, a.header)
 			}
 			if tt.code == -32601 && string(m.ID) == "null" {
 				t.Errorf("the answer names no request: %s", a.body)
@@ -145,7 +149,7 @@ func TestSmuggling(t *testing.T) {
 		{"name in bad base64", whoami, with(v, version26, m, "tools/call", n, "=?base64?d2hvYW1?="), 400, -32020},
 		{"name beyond ASCII", callBody("1", "café", ","+meta26), with(v, version26, m, "tools/call", n, "=?base64?Y2Fmw6k=?="), 200, 0},
 		{"resource named by its URI", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"name":"x","uri":"crm://a",` + meta26 + `}}`, with(v, version26, m, "resources/read", n, "x"), 400, -32020},
-		{"resource that is not there", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"name":"x","uri":"crm://a",` + meta26 + `}}`, with(v, version26, m, "resources/read", n, "crm://a"), 400, -32602},
+		{"resources are not declared", `{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"name":"x","uri":"crm://a",` + meta26 + `}}`, with(v, version26, m, "resources/read", n, "crm://a"), 404, -32601},
 		{"_meta no object", `{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":7}}`, with(v, version26, m, "tools/list"), 400, -32602},
 		{"no name needed", list, with(v, version26, m, "tools/list"), 200, 0},
 		{"version in the body only", whoami, with(m, "tools/call", n, "whoami"), 400, -32020},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -54,12 +55,23 @@ func (s *Server) handle(ctx context.Context, k *call, method string, req sdk.Req
 			s.sessions.opened(k.session, req.GetSession().(*sdk.ServerSession))
 		}
 		return result, err
-	case methodListen:
-		if !k.modern { // in a session nobody would end it
-			return nil, &jsonrpc.Error{Code: codeMethodNotFound, Message: "method not found: " + method}
-		}
+	}
+	if method == methodListen && !k.modern || undeclared(method) {
+		return nil, errNoMethod // a subscription in a session would never end
 	}
 	return next(ctx, method, req)
+}
+
+// errNoMethod has the words of JSON-RPC 2.0 §5.1, which some clients look for.
+var errNoMethod = &jsonrpc.Error{Code: codeMethodNotFound, Message: noMethod}
+
+const noMethod = "Method not found"
+
+// undeclared reports whether method belongs to a capability that this server does not declare. The SDK would answer
+// with empty lists, by which clients could not tell (MCP, Capability negotiation).
+func undeclared(method string) bool {
+	family, _, _ := strings.Cut(method, "/")
+	return family == "prompts" || family == "resources" || family == "completion"
 }
 
 // outcome keeps the causes of our own faults from strangers.

@@ -16,7 +16,7 @@ import (
 // alive reports whether a session answers its owner.
 func (w *world) alive(token, session string) bool {
 	w.t.Helper()
-	switch a := w.send("POST", `{"jsonrpc":"2.0","id":1,"method":"ping"}`, legacy(token, session)...); a.status {
+	switch a := w.send("POST", `{"jsonrpc":"2.0","id":"alive","method":"ping"}`, legacy(token, session)...); a.status {
 	case 200:
 		return true
 	case 404:
@@ -199,6 +199,8 @@ func TestClose(t *testing.T) {
 	session := w.openSession(token)
 	_, stream := w.open(t.Context(), w.request("GET", "", legacy(token, session)...))
 	readUntil(t, stream, ": ok")
+	_, subscription := streamKinds["subscription"](w, token)
+	readUntil(t, subscription, "data: ")
 	answered := make(chan answer)
 	go func() { answered <- w.send("POST", callBody("1", "slow", ""), legacy(token, session)...) }()
 	<-began
@@ -207,8 +209,10 @@ func TestClose(t *testing.T) {
 	if err := w.server.Close(ctx); err == nil {
 		t.Error("Close did not wait for the call")
 	}
-	if _, err := stream.ReadString(0); err == nil {
-		t.Error("the stream goes on")
+	for _, r := range []io.Reader{stream, subscription} {
+		if _, err := io.ReadAll(r); err != nil {
+			t.Errorf("not a clean end: %v", err)
+		}
 	}
 	if a := w.send("POST", initializeBody("0"), bearer(token)...); a.status != 503 || a.header.Get("Retry-After") == "" {
 		t.Errorf("initialize: %d", a.status)

@@ -116,7 +116,7 @@ func (w *writer) translate(text []byte) []byte {
 	}
 	e := rpcError{code: codeInvalidRequest, message: strings.TrimSpace(string(text))}
 	if strings.HasPrefix(e.message, "JSON RPC not handled") { // the SDK's words for a method it does not know
-		e = rpcError{code: codeMethodNotFound, message: "method not found"}
+		e = rpcError{code: codeMethodNotFound, message: noMethod}
 	}
 	return e.body(w.id)
 }
