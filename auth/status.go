@@ -11,6 +11,10 @@ import (
 	"hostedmcp/storage"
 )
 
+// maxListed bounds the status page: a program that connects every minute leaves a long trail of ended grants. Living
+// ones are all shown.
+const maxListed = 200
+
 // status shows the signed-in user's own connections, or the sign-in button (protocol.md §4.3).
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	signin, cookie, err := s.signedIn(r)
@@ -62,6 +66,7 @@ func (s *Server) statusPage(signin storage.SignIn) (StatusPage, error) {
 		p.Grants = append(p.Grants, s.pageGrant(g))
 	}
 	slices.SortStableFunc(p.Grants, byLivingThenUse)
+	p.Grants = p.Grants[:min(len(p.Grants), max(p.Living, maxListed))]
 	return p, nil
 }
 
@@ -78,10 +83,7 @@ func byLivingThenUse(a, b PageGrant) int {
 
 // pageGrant is one connection in a person's words.
 func (s *Server) pageGrant(g storage.Grant) PageGrant {
-	c := client{id: g.ClientID, name: g.ClientName, kind: kindRegistered}
-	if known, err := s.storedClient(g.ClientID); err == nil {
-		c.kind = known.kind
-	}
+	c := client{id: g.ClientID, name: g.ClientName, kind: s.kindOf(g)}
 	p := PageGrant{
 		ID: g.ID, Client: c.page(g.RedirectURI), Since: g.Created, LastUsed: g.LastUse,
 		Ended: g.EndedAt, Reason: g.Ended, Scopes: s.scopeSentences(g.Scope),
@@ -94,6 +96,17 @@ func (s *Server) pageGrant(g storage.Grant) PageGrant {
 		p.Reason, p.Trouble, p.Until = up.Trouble, up.TroubleSince, up.TroubleSince.Add(s.tokens.OutageGrace.D())
 	}
 	return p
+}
+
+// kindOf says how the grant's client is known now; its own record may be gone before the grant.
+func (s *Server) kindOf(g storage.Grant) clientKind {
+	switch _, configured := s.registered[g.ClientID]; {
+	case configured:
+		return kindKnown
+	case g.ClientKind == storage.ClientDocument:
+		return kindDocument
+	}
+	return kindRegistered
 }
 
 // endGrants is POST /grants/end: one of the user's own grants, or all of them.

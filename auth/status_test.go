@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"hostedmcp/auth"
 	"hostedmcp/auth/authtest"
 	"hostedmcp/auth/oauth"
+	"hostedmcp/storage"
 	"hostedmcp/storage/storagetest"
 )
 
@@ -241,4 +243,24 @@ func TestStatusUnavailable(t *testing.T) {
 			t.Errorf("POST %s of 4 KB: %d", path, a.status)
 		}
 	}
+}
+
+// A page has an end, whatever a program does: living grants are all there, of the ended ones the last.
+func TestStatusBounded(t *testing.T) {
+	r := newLogin(t, authtest.ServerOptions{})
+	r.must(r.c.Login())
+	for i := range 205 {
+		id := fmt.Sprintf("%026d", i)
+		r.must(r.Store.CreateGrant(t.Context(), storage.NewGrant{
+			Grant: storage.Grant{ID: id, ClientID: "made", ClientName: "Made", Subject: "sub-alice", RedirectURI: "http://127.0.0.1/cb"},
+			Key:   make([]byte, 32), CodeHash: [32]byte{byte(i), 1},
+		}))
+		_, err := r.Store.EndGrant(t.Context(), id, oauth.ClientRevoked, r.event())
+		r.must(err)
+	}
+	p := r.signedIn("alice")
+	if n := strings.Count(p.Body, `<article class="connection"`); n != 200 {
+		t.Errorf("%d connections are listed", n)
+	}
+	r.to(p, "/grants/end", "id") // the living one is among them
 }
