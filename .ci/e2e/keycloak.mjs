@@ -28,7 +28,7 @@ async function story(realm, rotation) {
   // the provider's access token of 10 s runs out; the client's own does not
   const renewed = () => tap.grants('refresh_token').length;
   const expiry = tap.grants('authorization_code')[0].json.expires_in;
-  equal('life of the provider\'s access token', expiry, 10);
+  check('the provider\'s access token lives 10 s', expiry > 7 && expiry <= 10, expiry);
   let n = renewed();
   await sleep(1000 * expiry);
   await alice(c, 'a call after the provider\'s token expired');

@@ -47,6 +47,10 @@ export async function freePort() {
 }
 
 // ---------------------------------------------------------------- hostedmcp
+const running = new Set();
+process.on('exit', () => { for (const p of running) if (!p.ended) p.kill('SIGKILL'); });
+for (const s of ['SIGTERM', 'SIGINT']) process.on(s, () => process.exit(143));
+
 // Hosted is one hostedmcp with its configuration, file and log; kill and start as often as you like.
 export class Hosted {
   static async make(name, sections) {
@@ -75,7 +79,9 @@ export class Hosted {
     const out = fs.openSync(this.log, 'a');
     this.p = spawn(BIN, ['-config', this.config], { cwd: this.dir, stdio: ['ignore', out, out] });
     fs.closeSync(out);
-    this.p.gone = new Promise((r) => this.p.once('exit', (code, signal) => r((this.p.ended = signal || `code ${code}`))));
+    running.add(this.p);
+    const p = this.p;
+    p.gone = new Promise((r) => this.p.once('exit', (code, signal) => { running.delete(p); r((p.ended = signal || `code ${code}`)); }));
     this.starts++;
     const up = await until(async () => {
       if (this.p.ended) throw new Error(`hostedmcp ended (${this.p.ended}): ${fs.readFileSync(this.log, 'utf8').slice(-800)}`);
