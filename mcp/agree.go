@@ -26,7 +26,8 @@ func (m *message) modern(h http.Header) bool {
 	return modernHeader(h) || m.hasVersion && h.Get(headerSession) == ""
 }
 
-// repeatedHeader refuses a transport header that stands twice: a proxy on the way may have judged the other one.
+// repeatedHeader refuses a transport header that stands twice: a proxy on the way may have judged the other one. Nobody
+// sends one twice in good faith, in neither era.
 func repeatedHeader(h http.Header) *rpcError {
 	for _, name := range [...]string{headerVersion, headerSession, headerMethod, headerName} {
 		if len(h[name]) > 1 {
@@ -62,6 +63,8 @@ func (m *message) agree(h http.Header) *rpcError {
 	return nil
 }
 
+// agreeVersion compares the version of header and body. A request must carry it in both; notifications have no
+// obligatory _meta, and what they say may not contradict.
 func (m *message) agreeVersion(header string) *rpcError {
 	switch {
 	case header == "":
@@ -74,6 +77,7 @@ func (m *message) agreeVersion(header string) *rpcError {
 	return nil
 }
 
+// agreeName compares Mcp-Name with the tool, prompt or resource of the body.
 func (m *message) agreeName(h http.Header) *rpcError {
 	value := h.Get(headerName)
 	if value == "" {

@@ -1,5 +1,8 @@
 package mcp
 
+// This file writes refusals: challenges as RFC 6750 §3 and RFC 9728 §5.1 have them, and bodies for those who do not
+// read headers.
+
 import (
 	"encoding/json"
 	"errors"
@@ -21,16 +24,19 @@ type refusal struct {
 	id        []byte // of the JSON-RPC message, with rpc
 }
 
+// refused is a refusal for which no token is needed or to blame.
 func refused(status int, reason oauth.Reason) *refusal {
 	return &refusal{err: oauth.Fail(oauth.InvalidRequest, reason).With(status)}
 }
 
+// notAllowed is 405, which must name what is allowed (RFC 9110 §15.5.6).
 func notAllowed(allow string) *refusal {
 	r := refused(http.StatusMethodNotAllowed, oauth.MethodRefused)
 	r.err.Allow = allow
 	return r
 }
 
+// tooMany is 429 (RFC 6585 §4). The code is one that no client takes for the end of its login.
 func tooMany(after time.Duration) *refusal {
 	e := oauth.Fail(oauth.TemporarilyUnavailable, oauth.RateLimited).With(http.StatusTooManyRequests)
 	e.RetryAfter = after
@@ -47,8 +53,10 @@ type challenges struct {
 	malformed string
 }
 
+// malformedText says what to do instead; the sentence of the reason would not.
 const malformedText = "request_invalid: send one bearer token in the Authorization header"
 
+// newChallenges builds once what does not change, since strangers get it as often as they like.
 func newChallenges(issuer string, baseline oauth.Scope) challenges {
 	c := challenges{
 		resource: issuer + "/mcp",
@@ -76,7 +84,7 @@ func (c *challenges) twice() *refusal {
 // is 503: a 401 in our own trouble would make clients log in again.
 func (c *challenges) rejected(err error) *refusal {
 	var e *oauth.Error
-	if !errors.As(err, &e) {
+	if !errors.As(err, &e) { // nil too: what was refused a moment ago and is not now
 		e = oauth.Unavailable(oauth.Internal, err)
 	}
 	if e.Code != oauth.InvalidToken {
@@ -146,6 +154,7 @@ func (e *rpcError) body(id []byte) []byte {
 		`,"message":` + string(text) + `}}`)
 }
 
+// writeJSON writes a whole answer. The pipeline has set no-store for all of /mcp.
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

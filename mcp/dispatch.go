@@ -11,9 +11,11 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
+// errClosing is the cause in the log of what is refused while the server stops.
 var errClosing = errors.New("the server is being stopped")
 
-// enterSession begins a request in the session that its header names.
+// enterSession begins a request in the session that its header names. Without one it is 400, not a new session: the SDK
+// would open one for any message and answer 200 with an error inside.
 func (s *Server) enterSession(r *http.Request, k *call) (refuse *refusal) {
 	id := r.Header.Get(headerSession)
 	if id == "" {
@@ -56,31 +58,35 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, k *call) *refu
 		defer func() { why, answered = st.close() }() // also when the SDK panics
 		handler.ServeHTTP(&st.writer, r.WithContext(context.WithValue(st.ctx, callKey{}, k)))
 	}()
+	if why == causeGrant {
+		_, err := s.authority.Verify(r.Context(), k.token)
+		refuse = s.challenges.rejected(err)
+		k.info.Fail(refuse.err) // the log says why the stream ended
+	}
 	if answered {
 		return nil
 	}
-	return s.unanswered(r, k, why)
+	return s.unanswered(k, why, refuse)
 }
 
-// unanswered says what to answer when a request was closed before anything was written.
-func (s *Server) unanswered(r *http.Request, k *call, why cause) *refusal {
+// unanswered says what to answer when a request was closed before anything was written; ended is for the end of its
+// grant. nil is that the client has gone.
+func (s *Server) unanswered(k *call, why cause, ended *refusal) *refusal {
 	switch {
 	case why == causeGrant:
-		if _, err := s.authority.Verify(r.Context(), k.token); err != nil {
-			return s.challenges.rejected(err)
-		}
-		return stopping()
+		return ended
 	case why == causeSession, why == causeNone && k.session != nil && s.sessions.isGone(k.session):
 		return refused(http.StatusNotFound, oauth.SessionUnknown)
 	case why != causeNone:
 		return stopping()
 	}
-	return nil // the client is gone
+	return nil
 }
 
 // stopping is the answer to what a server that stops does not begin.
 func stopping() *refusal { return &refusal{err: oauth.Unavailable(oauth.Internal, errClosing)} }
 
+// callKey is where the context of a request holds its *call, from dispatch to carryIdentity.
 type callKey struct{}
 
 // identityKey is where the SDK's TokenInfo holds the *call.
@@ -93,6 +99,7 @@ func carryIdentity(next http.Handler) http.Handler {
 		k := ctx.Value(callKey{}).(*call)
 		return &sdkauth.TokenInfo{UserID: k.caller.principal, Extra: map[string]any{identityKey: k}}, nil
 	}
+	// The header map is the request's own: nobody after us may read these either.
 	strip := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("Authorization")
 		r.Header.Del("Proxy-Authorization")
@@ -112,7 +119,7 @@ type told struct {
 // maxTold bounds told; at 20,000 grants it is about 1 MB.
 const maxTold = 20_000
 
-// first reports whether grant is new.
+// first reports whether grant is new. It is asked at every message, so that the common answer takes a read lock only.
 func (t *told) first(grant string) bool {
 	t.mu.RLock()
 	_, known := t.grants[grant]

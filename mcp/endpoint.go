@@ -53,7 +53,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) *refusal {
 	return s.bodiless(w, r, k)
 }
 
-// bodiless answers GET, HEAD and DELETE, whose era is known by the header alone.
+// bodiless answers GET, which opens the stream of a session, DELETE, which ends a session, and HEAD. Their era is known
+// by the header alone. 405 comes after the bearer check, since Codex and mcp-remote try a GET before they have a token
+// and look for the challenge there.
 func (s *Server) bodiless(w http.ResponseWriter, r *http.Request, k *call) *refusal {
 	switch {
 	case r.Method == http.MethodHead:
@@ -76,7 +78,7 @@ func (s *Server) bodiless(w http.ResponseWriter, r *http.Request, k *call) *refu
 	return s.dispatch(w, r, k)
 }
 
-// post answers POST: steps 4 to 7.
+// post answers POST: steps 4 to 7. The body is read only now, so that strangers cannot make us hold four megabytes each.
 func (s *Server) post(w http.ResponseWriter, r *http.Request, k *call) *refusal {
 	body := bodies.Get().(*bytes.Buffer)
 	defer recycle(body)
@@ -104,7 +106,8 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request, k *call) *refusal 
 	return s.postLegacy(w, r, k)
 }
 
-// admit is steps 5 and 6: scope, and the upstream token of tools that need it.
+// admit is steps 5 and 6: scope, and the upstream token of tools that need it. A tool that the caller may not know of
+// is none, here already: neither its scopes nor the state of the provider may show that it exists.
 func (s *Server) admit(ctx context.Context, k *call) *refusal {
 	if k.method == methodToolsCall {
 		var denied bool
@@ -123,6 +126,8 @@ func (s *Server) admit(ctx context.Context, k *call) *refusal {
 	if k.tool == nil || !k.tool.Provider {
 		return nil
 	}
+	// The token itself is asked for again by the tool, when it needs it. Here it is about the status: 401 and 503 make
+	// clients do the right thing, an error inside a result does not (protocol.md §7).
 	if _, err := k.caller.UpstreamToken(ctx); err != nil {
 		refuse := s.challenges.rejected(err)
 		result := resultUnavailable
@@ -158,6 +163,7 @@ func recycle(b *bytes.Buffer) {
 	}
 }
 
+// readBody reads the message. The limit holds for bodies of undeclared length too.
 func readBody(to *bytes.Buffer, w http.ResponseWriter, r *http.Request) *refusal {
 	if r.ContentLength > 0 {
 		to.Grow(int(r.ContentLength) + bytes.MinRead) // at most maxBody, which checkForm saw to

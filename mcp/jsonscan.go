@@ -33,12 +33,13 @@ type scanner struct {
 // member is called for each member of an object and must consume the value.
 type member func(name []byte) error
 
-// object reads an object. A nil each skips the values.
+// object reads an object (RFC 8259 §4). A nil each skips the values. Names are compared as they read, not as they are
+// written: "a" and "\u0061" are one name to every later reader.
 func (s *scanner) object(each member) error {
 	if err := s.enter('{'); err != nil {
 		return err
 	}
-	mark := len(s.names)
+	mark := len(s.names) // the names of this object begin here; those of its ancestors stand before
 	var seen map[string]struct{}
 	for first := true; ; first = false {
 		done, err := s.next('}', first)
@@ -68,7 +69,9 @@ func (s *scanner) object(each member) error {
 	}
 }
 
-// distinct notes name among those of the innermost object, which begin at mark.
+// distinct notes name among those of the innermost object, which begin at mark. Few names are compared one by one in
+// memory that the whole message shares; from manyKeys on seen holds them, so that an object of a million names does not
+// take a million times a million steps.
 func (s *scanner) distinct(name []byte, mark int, seen map[string]struct{}) (map[string]struct{}, error) {
 	if seen != nil {
 		if _, ok := seen[string(name)]; ok {
@@ -92,6 +95,7 @@ func (s *scanner) distinct(name []byte, mark int, seen map[string]struct{}) (map
 	return seen, nil
 }
 
+// array reads an array (RFC 8259 §5).
 func (s *scanner) array() error {
 	if err := s.enter('['); err != nil {
 		return err
@@ -108,6 +112,7 @@ func (s *scanner) array() error {
 	}
 }
 
+// enter begins an object or array. Depth is bounded here, before anything recurses: the stack is bounded with it.
 func (s *scanner) enter(open byte) error {
 	if s.depth++; s.depth > maxDepth {
 		return errDepth
@@ -158,6 +163,7 @@ func (s *scanner) raw() ([]byte, error) {
 	return s.data[start:s.pos], err
 }
 
+// literal reads true, false or null.
 func (s *scanner) literal(word string) error {
 	if len(s.data)-s.pos < len(word) || string(s.data[s.pos:s.pos+len(word)]) != word {
 		return errSyntax
@@ -166,7 +172,7 @@ func (s *scanner) literal(word string) error {
 	return nil
 }
 
-// number reads int [frac] [exp].
+// number reads int [frac] [exp] (RFC 8259 §6). Its value is nobody's business here, so none is too large.
 func (s *scanner) number() error {
 	if s.at() == '-' {
 		s.pos++
@@ -195,6 +201,7 @@ func (s *scanner) number() error {
 	return nil
 }
 
+// digits reads digits and reports whether there were any.
 func (s *scanner) digits() bool {
 	start := s.pos
 	for c := s.at(); c >= '0' && c <= '9'; c = s.at() {
@@ -223,6 +230,7 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
+// byte skips white space and reads one structural character.
 func (s *scanner) byte(want byte) error {
 	if s.peek() != want {
 		return errSyntax
@@ -245,7 +253,8 @@ func (s *scanner) skipString() error {
 	return err
 }
 
-// stringSpan reads a string and returns the bytes between its quotes, and whether it has escapes.
+// stringSpan reads a string (RFC 8259 §7) and returns the bytes between its quotes, and whether it has escapes.
+// utf8.DecodeRune refuses overlong forms and encoded surrogates, which some readers take for other characters.
 func (s *scanner) stringSpan() (span []byte, escaped bool, err error) {
 	if err := s.byte('"'); err != nil {
 		return nil, false, err
@@ -276,7 +285,7 @@ func (s *scanner) stringSpan() (span []byte, escaped bool, err error) {
 	return nil, false, errSyntax
 }
 
-// escape reads one escape sequence.
+// escape reads one escape sequence; \u needs four digits, whatever they mean together.
 func (s *scanner) escape() error {
 	s.pos++
 	switch c := s.at(); c {

@@ -1,5 +1,8 @@
 package mcp
 
+// This file decodes the strings that jsonscan.go accepted (RFC 8259 §7). Only names, and the few values that the
+// endpoint judges by, are decoded; all others are the tools' own.
+
 import (
 	"unicode/utf16"
 	"unicode/utf8"
@@ -45,6 +48,7 @@ func unescape(span []byte) []byte {
 	return out
 }
 
+// unescapeByte decodes the character after a backslash; '"', '\\' and '/' stand for themselves.
 func unescapeByte(c byte) byte {
 	switch c {
 	case 'b':
@@ -61,7 +65,7 @@ func unescapeByte(c byte) byte {
 	return c
 }
 
-// unescapeRune decodes \uXXXX, or two of them that form a surrogate pair.
+// unescapeRune decodes \uXXXX, or two of them that form a surrogate pair, and says how many bytes it read.
 func unescapeRune(span []byte) (r rune, size int) {
 	r, _ = hex4(span[2:])
 	if !utf16.IsSurrogate(r) {

@@ -9,7 +9,8 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 )
 
-// pageSize is the number of tools of one page of tools/list.
+// pageSize is the number of tools of one page of tools/list (MCP "Pagination"). It is as large as the SDK's own, since
+// some clients read the first page only.
 const pageSize = 1000
 
 // listTools answers tools/list for one caller: what the caller may know of, in fixed order.

@@ -1,5 +1,8 @@
 package mcp
 
+// This file reads the envelope of JSON-RPC 2.0 (§4 request, §5 response) as MCP narrows it ("Base protocol, Messages"):
+// no null ids, no positional parameters, no batches.
+
 import (
 	"net/http"
 	"strconv"
@@ -35,13 +38,15 @@ type message struct {
 	hasVersion bool
 }
 
-// rpcError is a JSON-RPC error answer under an HTTP status.
+// rpcError is a JSON-RPC error answer under an HTTP status. MCP's transport wants both: proxies see the status, clients
+// find the call that failed.
 type rpcError struct {
 	status  int
 	code    int
 	message string
 }
 
+// badMessage is an answer with status 400, which both eras have for messages that were not dispatched.
 func badMessage(code int, text string) *rpcError {
 	return &rpcError{status: http.StatusBadRequest, code: code, message: text}
 }
@@ -83,6 +88,7 @@ func parseMessage(data []byte) (message, *rpcError) {
 	return e.message, nil
 }
 
+// member reads one member of the message. Names are case-sensitive: "Method" is a member that nobody knows.
 func (e *envelope) member(s *scanner, name []byte) (err error) {
 	switch string(name) {
 	case "jsonrpc":
@@ -113,6 +119,8 @@ func (e *envelope) member(s *scanner, name []byte) (err error) {
 	return err
 }
 
+// param reads one parameter. Members of other types than ours are left to the SDK, which refuses them where the method
+// needs them; here they count as absent, so that nothing is decided by them.
 func (e *envelope) param(s *scanner, name []byte) (err error) {
 	switch string(name) {
 	case "name":
@@ -157,7 +165,7 @@ func (e *envelope) fault() string {
 	return ""
 }
 
-// answerID is the id that an error answer may repeat.
+// answerID is the id that an error answer may repeat: that of a request, if it can be read back.
 func (e *envelope) answerID() []byte {
 	if e.goodID && e.hasMethod {
 		return e.id
@@ -169,6 +177,7 @@ func (e *envelope) answerID() []byte {
 // would take for one must not both get here.
 const maxID = 1 << 53
 
+// validID reports whether raw is a string or an integer without fraction and exponent, within maxID.
 func validID(raw []byte) bool {
 	if raw[0] == '"' {
 		return true

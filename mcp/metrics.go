@@ -21,6 +21,7 @@ const (
 // otherTool is the label of whatever a client calls that is not there: names of strangers never become labels.
 const otherTool = "other"
 
+// metrics are the numbers of this package; labels come from closed sets only.
 type metrics struct {
 	calls    *prometheus.CounterVec
 	sessions prometheus.Gauge
@@ -30,6 +31,7 @@ type metrics struct {
 	tools map[string]prometheus.Counter // of results ok, the hot ones, without the hashing of labels
 }
 
+// newMetrics registers them; a nil reg counts for nobody.
 func newMetrics(reg prometheus.Registerer) *metrics {
 	auto := promauto.With(reg)
 	return &metrics{

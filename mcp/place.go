@@ -26,6 +26,7 @@ type place struct {
 	origins []string
 }
 
+// newPlace takes the names from the configuration alone; no header ever adds one.
 func newPlace(issuer string, hosts, origins []string) (place, error) {
 	u, err := url.Parse(issuer)
 	if err != nil {
@@ -41,6 +42,8 @@ func newPlace(issuer string, hosts, origins []string) (place, error) {
 	return p, nil
 }
 
+// normal is the form in which hosts are compared: names without case, and without the port that goes without saying
+// (RFC 9110 §4.2.3). Nothing else is forgiven, a trailing dot neither.
 func (p *place) normal(host string) string {
 	return strings.TrimSuffix(strings.ToLower(host), p.port)
 }
@@ -75,6 +78,7 @@ func checkForm(r *http.Request) *refusal {
 	return nil
 }
 
+// mediaType returns the type without parameters, "" if it cannot be parsed.
 func mediaType(value string) string {
 	t, _, err := mime.ParseMediaType(value)
 	if err != nil {

@@ -34,8 +34,11 @@ func (s *Server) receive(next sdk.MethodHandler) sdk.MethodHandler {
 	}
 }
 
+// errInternal tells a stranger nothing but that it is not their fault; the log has the cause.
 var errInternal = &jsonrpc.Error{Code: codeInternal, Message: "internal: " + oauth.Internal.Sentence()}
 
+// handle answers what is ours and leaves the rest to the SDK. The SDK's own set of tools is empty, so that neither its
+// cursors nor its check of Mcp-Param headers, which comes before any middleware, can show a hidden one.
 func (s *Server) handle(ctx context.Context, k *call, method string, req sdk.Request, next sdk.MethodHandler) (sdk.Result, error) {
 	switch method {
 	case methodToolsCall:
@@ -87,6 +90,8 @@ func (s *Server) outcome(r *Result, err error) (sdk.Result, error) {
 	return nil, errInternal
 }
 
+// callOf returns the request that req belongs to: TokenInfo is set for each message anew, in sessions too (style.md,
+// trap 1).
 func callOf(req sdk.Request) *call {
 	extra := req.GetExtra()
 	if extra == nil || extra.TokenInfo == nil {
@@ -104,7 +109,7 @@ func (s *Server) callTool(ctx context.Context, k *call, req *sdk.CallToolRequest
 		s.metrics.called(nil, resultUnknown)
 		return nil, &jsonrpc.Error{Code: codeInvalidParams, Message: fmt.Sprintf("unknown tool %q", req.Params.Name)}
 	}
-	result := resultFailed
+	result := resultFailed // also when Call panics
 	defer func() { s.metrics.called(t, result) }()
 	r, err := t.Call(ctx, req)
 	if err != nil {

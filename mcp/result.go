@@ -32,6 +32,7 @@ func Failed(text string) *Result { return newResult(text, nil, true) }
 // Structured is a result with structured content, a JSON object, repeated as text for clients that read no structure.
 func Structured(object json.RawMessage) *Result { return newResult(string(object), object, false) }
 
+// newResult is a result with one text block (MCP "Tool result").
 func newResult(text string, structured json.RawMessage, isError bool) *Result {
 	type block struct {
 		Type string `json:"type"`

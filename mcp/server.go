@@ -86,6 +86,7 @@ func New(o Options) (*Server, error) {
 	return s, s.SetTools(o.Tools)
 }
 
+// defaults fills in what Options leave open.
 func (s *Server) defaults() {
 	if s.silence == 0 {
 		s.silence = 15 * time.Second
@@ -101,6 +102,8 @@ func (s *Server) defaults() {
 // connect builds the SDK's side: one server and handler an era, since each request of the modern era is a session of
 // its own and would be counted and searched among the living ones of the other.
 func (s *Server) connect(impl *sdk.Implementation) {
+	// Tools are declared although the SDK holds none. List results of the SDK's own (none so far) and server/discover
+	// carry the same cache words as ours.
 	newServer := func() *sdk.Server {
 		server := sdk.NewServer(impl, &sdk.ServerOptions{
 			Capabilities: &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{ListChanged: true}},
@@ -111,6 +114,8 @@ func (s *Server) connect(impl *sdk.Implementation) {
 		server.AddReceivingMiddleware(s.receive)
 		return server
 	}
+	// Host and Origin are judged by place.go: the SDK's protection of localhost breaks behind a proxy on the same host
+	// (style.md, trap 2). Bodies were read and bounded before.
 	s.legacyServer, s.modernServer = newServer(), newServer()
 	s.legacy = carryIdentity(sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s.legacyServer },
 		&sdk.StreamableHTTPOptions{DisableLocalhostProtection: true, MaxRequestBodyBytes: -1}))

@@ -43,6 +43,7 @@ type session struct {
 	over      chan struct{} // closed when gone: ends the streams
 }
 
+// newSessions returns an empty set.
 func newSessions(c Config, now func() time.Time, gauge prometheus.Gauge) *sessions {
 	return &sessions{
 		idle: c.SessionIdle.D(), max: c.SessionsMax, perUser: c.SessionsPerUser, now: now, gauge: gauge,
@@ -84,7 +85,8 @@ func (ss *sessions) evict(subject string) bool {
 	return oldest != nil
 }
 
-// opened enters the session that the SDK created for s.
+// opened enters the session that the SDK created for s. The middleware calls it for a successful initialize, the only
+// moment at which the SDK shows a new session.
 func (ss *sessions) opened(s *session, server *sdk.ServerSession) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -109,7 +111,8 @@ func (ss *sessions) enter(id string, c *Caller) (*session, *refusal) {
 	return s, nil
 }
 
-// leave ends a request. One whose initialize came to nothing gives its room back.
+// leave ends a request. One whose initialize came to nothing gives its room back; the last one of a session that ended
+// meanwhile closes it.
 func (ss *sessions) leave(s *session) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -130,7 +133,7 @@ func (ss *sessions) expire(s *session) {
 	defer ss.mu.Unlock()
 	switch rest := ss.idle - ss.now().Sub(s.last); {
 	case s.gone:
-	case s.active > 0:
+	case s.active > 0: // a stream or a long call; there is no need to look again sooner than it could have been idle
 		s.timer.Reset(ss.idle)
 	case rest > 0:
 		s.timer.Reset(rest)
@@ -153,6 +156,7 @@ func (ss *sessions) end(s *session) {
 	ss.endLocked(s)
 }
 
+// endLocked takes a session out of the books. From now on it is unknown to everybody.
 func (ss *sessions) endLocked(s *session) {
 	if s.gone {
 		return

@@ -94,6 +94,7 @@ func TestStreams(t *testing.T) {
 				t.Errorf("not a clean end: %v", err)
 			}
 			w.await("the stream is not counted any more", func() bool { return w.gauge("hostedmcp_mcp_streams") == 0 })
+			w.await("the log line says why", func() bool { return w.lastReason() == oauth.UserRevoked })
 			if name == "modern call" {
 				<-s.cancelled
 			}

@@ -33,6 +33,7 @@ type Tool struct {
 // maxToolName is the longest name of a tool, which model vendors have set.
 const maxToolName = 64
 
+// check finds what a client or the SDK would stumble over.
 func (t *Tool) check() error {
 	var d struct {
 		Name        string `json:"name"`

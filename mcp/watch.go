@@ -1,5 +1,7 @@
 package mcp
 
+// This file ends streams and keeps them open (protocol.md §7, Streams; WHATWG HTML "Server-sent events" for comments).
+
 import (
 	"context"
 	"net/http"
@@ -23,7 +25,7 @@ type cause int
 const (
 	causeNone    cause = iota // we did not
 	causeGrant                // the grant ended
-	causeMax                  // stream_max
+	causeMax                  // stream_max, which is longer than any silence
 	causeClosing              // the server is being stopped
 	causeSession              // the session ended
 )
@@ -43,6 +45,7 @@ type streams struct {
 	running bool
 }
 
+// newStreams returns an empty count. silence bounds how late a call may be found, too.
 func newStreams(perUser int, silence time.Duration, gauge prometheus.Gauge) *streams {
 	return &streams{perUser: perUser, gauge: gauge, users: map[string]int{}, soon: min(soon, silence/2),
 		calls: map[*stream]bool{}}
@@ -69,7 +72,8 @@ func (ss *streams) finish(st *stream) {
 	delete(ss.calls, st)
 }
 
-// look starts the looking after of calls that take long.
+// look starts the looking after of calls that take long. The timer stops when there are no calls, so that an idle
+// server sleeps.
 func (ss *streams) look() {
 	ss.callsMu.Lock()
 	defer ss.callsMu.Unlock()
@@ -98,6 +102,7 @@ func (ss *streams) add(subject string, limit bool) bool {
 	return true
 }
 
+// remove counts one less.
 func (ss *streams) remove(subject string) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -122,7 +127,8 @@ type stream struct {
 	cause cause
 }
 
-// openStream begins an answer. A stream that is meant to last may be one too many.
+// openStream begins an answer. A stream that is meant to last may be one too many; a call that turns out to last is
+// counted, but never refused in the middle. Notifications and responses are answered at once and not looked after.
 func (s *Server) openStream(w http.ResponseWriter, r *http.Request, k *call) (*stream, *refusal) {
 	post := r.Method == http.MethodPost
 	st := &stream{server: s, call: k, begun: time.Now(), lasts: !post || k.modern && k.method == methodListen}
@@ -137,6 +143,8 @@ func (s *Server) openStream(w http.ResponseWriter, r *http.Request, k *call) (*s
 			return nil, tooMany(time.Minute)
 		}
 	}
+	// Cancelling makes the SDK let go of the request. In the modern era it cancels the handler as well; in the older one
+	// the handler runs on and its answer has nowhere to go.
 	st.ctx, st.cancel = context.WithCancel(r.Context())
 	switch {
 	case st.lasts:
@@ -159,6 +167,7 @@ func (st *stream) run() {
 	}
 	closing, over := st.watched()
 	grant := s.authority.Ended(st.ctx, st.call.caller.GrantID)
+	// Real time, not the Now of options: these are waits, not dates.
 	tick := time.NewTimer(s.silence - time.Since(st.begun))
 	defer tick.Stop()
 	limit := time.NewTimer(s.config.StreamMax.D() - time.Since(st.begun))

@@ -62,11 +62,13 @@ type person struct {
 	Until             *time.Time  `json:"connected_until,omitempty"`
 }
 
+// clientName is the client as it named itself, and the id that it cannot choose.
 type clientName struct {
 	ID   string `json:"id"`
 	Name string `json:"name,omitempty"`
 }
 
+// whoami answers from the grant and the claims that were stored with it; nobody is asked.
 func whoami() Tool {
 	return Tool{
 		Name:       "whoami",
@@ -99,6 +101,7 @@ func utc(t time.Time) *time.Time {
 	return &t
 }
 
+// userinfo shows that calls reach a service as the user: it hands on what the provider answers, as it came.
 func userinfo() Tool {
 	return Tool{
 		Name:       "userinfo",

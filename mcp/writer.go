@@ -46,6 +46,7 @@ func (w *writer) WriteHeader(status int) {
 	w.setStatus(status)
 }
 
+// setStatus notes what the SDK wants to answer. A plain text waits for its body, to be translated with it.
 func (w *writer) setStatus(status int) {
 	if w.status != 0 || w.over {
 		return
@@ -121,7 +122,7 @@ func (w *writer) translate(text []byte) []byte {
 	return e.body(w.id)
 }
 
-// frame makes an event of a body that came after the stream was committed.
+// frame makes an event of a body that came after the stream was committed. A line break inside would end a data line.
 func frame(body []byte) []byte {
 	var b bytes.Buffer
 	b.WriteString("event: message\n")
