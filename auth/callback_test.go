@@ -153,6 +153,14 @@ func TestCallbackOneWinner(t *testing.T) {
 	r.grant()
 }
 
+// protocol.md §4.5 step 5: a provider that promises no iss may leave it out; an empty one is a wrong one.
+func TestCallbackIss(t *testing.T) {
+	r := newLogin(t, authtest.ServerOptions{Provider: []authtest.Option{authtest.With(func(b *authtest.Behaviour) { b.Iss = authtest.IssOff })}})
+	r.code(r.c.Begin())
+	a := r.c.Begin()
+	r.redirected(r.open(r.toCallback(a)+"&iss="), a, oauth.ServerError, oauth.UpstreamIss)
+}
+
 // protocol.md §4.5 step 11: the registered query stays byte for byte; exactly one code, state and iss behind it.
 func TestCallbackKeepsQuery(t *testing.T) {
 	for _, registered := range []string{

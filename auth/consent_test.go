@@ -274,3 +274,15 @@ func TestConsentPending(t *testing.T) {
 		})
 	}
 }
+
+// protocol.md §4.3: a sign-in is an approval like any other: it counts against the same limits.
+func TestConsentPendingSignIn(t *testing.T) {
+	r := newLogin(t, limits(func(l *auth.LimitsConfig) { l.PendingPerBrowser = 1 }))
+	callback := r.toCallback(r.c.Begin())
+	r.Clock.Advance(time.Second)
+	signin := r.signIn(r.form(r.open(r.Issuer+"/status"), nil, nil))
+	r.local(r.open(callback), 400, oauth.StateUnknown)
+	if to := r.location(r.open(signin)); to.Path != "/status" {
+		t.Errorf("the sign-in went to %s", to)
+	}
+}
