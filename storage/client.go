@@ -85,6 +85,7 @@ func (t *txn) client(id string) (*clientRecord, bool) {
 
 func (t *txn) saveClient(r *clientRecord) { t.save(clientsBucket, r.ID, r) }
 
+// counter names the counter of meta that bounds the clients of a kind.
 func (k ClientKind) counter() string {
 	if k == ClientDocument {
 		return "clients/document"
@@ -98,12 +99,13 @@ func (t *txn) addClient(c Client) {
 	if r.Created.IsZero() {
 		r.Created = t.now
 	}
-	r.LastUsed, r.Living = t.now, 0
+	r.LastUsed, r.Living = t.now, 0 // whatever the caller says: only transitions move them
 	t.saveClient(r)
 	t.due(dueClient, r.look, r.ID)
 	t.count(r.Kind.counter(), 1)
 }
 
+// removeClient forgets a client. Its id comes back with the same metadata, for it is derived from them.
 func (t *txn) removeClient(r *clientRecord) {
 	t.undue(dueClient, r.look, r.ID)
 	t.del(clientsBucket, r.ID)
@@ -149,7 +151,7 @@ type RegisterLimits struct {
 // without a living grant goes. Errors: ErrFull if none may go, ErrUnavailable.
 func (s *Store) RegisterClient(ctx context.Context, c Client, limits RegisterLimits) (created bool, err error) {
 	if _, err := s.Client(c.ID); err != ErrNotFound {
-		return false, err
+		return false, err // go-sdk, Claude and OpenCode register at every connect: no write for that
 	}
 	err = s.write(ctx, func(t *txn) error {
 		created = false
@@ -201,6 +203,6 @@ func (t *txn) saveDocument(c Client) {
 		t.addClient(c)
 		return
 	}
-	c.Created, c.LastUsed, c.Living = r.Created, r.LastUsed, r.Living
+	c.Created, c.LastUsed, c.Living = r.Created, r.LastUsed, r.Living // a fetch is no use
 	t.saveClient(&clientRecord{c, r.look})
 }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -78,9 +79,9 @@ func (c *clock) trusted() bool {
 
 func (c *clock) near(now stamp) bool {
 	if c.base.wall.IsZero() {
-		return true // a new store
+		return true // a new store has nothing that could end
 	}
-	up := now.up
+	up := now.up // since the boot at least, if there was one since the stamp
 	if c.base.boot == now.boot && c.base.up <= now.up {
 		up -= c.base.up
 	}
@@ -132,6 +133,7 @@ func (c *clock) step() {
 	}
 }
 
+// accept starts anew from the wall clock. The next commit writes it down at once.
 func (c *clock) accept(now stamp) {
 	c.base, c.good, c.alarmed, c.written = now, 0, false, 0
 }
@@ -145,11 +147,17 @@ func (s *Store) Uptime() time.Duration { return s.clock.uptime() }
 // ClockTrusted reports whether things may end by time now.
 func (s *Store) ClockTrusted() bool { return s.clock.trusted() }
 
-// AcceptClock takes the wall clock as right: an operator's word after a jump.
+// AcceptClock takes the wall clock as right: an operator's word after a jump (`hostedmcp clock accept`). A store that
+// cannot be written goes by it all the same, until the next start.
 func (s *Store) AcceptClock() {
-	s.clock.mu.Lock()
-	defer s.clock.mu.Unlock()
-	s.clock.accept(s.clock.stampNow())
+	s.clock.confirm()
+	_ = s.write(context.Background(), func(t *txn) error { t.dirty = true; return nil }) // the stamp goes with a commit
+}
+
+func (c *clock) confirm() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.accept(c.stampNow())
 }
 
 // lapse is how long ago something happened, given the wall time and the stamp of when it did. Within one boot it is

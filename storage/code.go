@@ -95,7 +95,7 @@ func (t *txn) redeem(r Redeem) (Grant, oauth.Reason) {
 	if !t.load(codesBucket, key, &code) {
 		return Grant{}, oauth.CodeInvalid
 	}
-	fault := code.compare(r)
+	fault := code.compare(r) // before anything else: a forged presentation must have no effect at all
 	if !code.Redeemed.IsZero() && (fault == "" || fault == oauth.TargetInvalid) {
 		return t.redeemAgain(&code, r)
 	}
@@ -110,6 +110,7 @@ func (t *txn) redeem(r Redeem) (Grant, oauth.Reason) {
 	case t.now.After(code.Expires):
 		return Grant{}, oauth.CodeExpired
 	}
+	// Consumed and issued in one commit: there is no moment in which the code is spent and nothing made of it.
 	code.Redeemed, code.forget = t.now, t.now.Add(r.Memory)
 	t.saveCode(key, &code, code.Expires, code.forget)
 	t.claim(g, r.Event)
@@ -175,6 +176,7 @@ type unanswered struct {
 	m  map[[32]byte]bool
 }
 
+// unansweredMax bounds them: a disk that is bad for long makes room by forgetting all.
 const unansweredMax = 10_000
 
 func (u *unanswered) note(hash [32]byte, err error) {

@@ -99,6 +99,18 @@ func TestCodeReplay(t *testing.T) {
 	}
 }
 
+// TestEmptyNeverMatches: what is missing on both sides is not equal (style.md, rule 13).
+func TestEmptyNeverMatches(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	l := h.create(func(n *storage.NewGrant) { n.Code.Challenge = "" })
+	r := l.redeem()
+	r.Challenge = ""
+	if _, verdict, err := h.RedeemCode(t.Context(), r); verdict != oauth.PKCEFailed || err != nil {
+		t.Errorf("RedeemCode without challenge and verifier = %q, %v; want pkce_failed", verdict, err)
+	}
+}
+
 // TestOneRedemption: of many presentations at once one is the first, and the others end what it made.
 func TestOneRedemption(t *testing.T) {
 	t.Parallel()

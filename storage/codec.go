@@ -26,6 +26,7 @@ type codec struct {
 	bad     bool
 }
 
+// encode returns the bytes of a record.
 func encode(r record) []byte {
 	c := codec{out: append(make([]byte, 0, 256), recordVersion)}
 	r.fields(&c)
@@ -42,6 +43,7 @@ func decode(data []byte, r record) bool {
 	return !c.bad
 }
 
+// number reads a varint; behind the last field everything is 0.
 func (c *codec) number() uint64 {
 	var n uint64
 	for i := 0; i < len(c.in); i++ {
@@ -74,7 +76,7 @@ func text[T ~string | ~[]byte](c *codec, v *T) {
 		return
 	}
 	n := c.number()
-	if n > uint64(len(c.in)) {
+	if n > uint64(len(c.in)) { // cut off, or damaged: never a reason to allocate
 		c.bad = true
 		return
 	}
@@ -84,6 +86,7 @@ func text[T ~string | ~[]byte](c *codec, v *T) {
 	c.in = c.in[n:]
 }
 
+// flag walks over a yes or no.
 func flag(c *codec, v *bool) {
 	var n uint8
 	if *v {
@@ -105,6 +108,7 @@ func when(c *codec, v *time.Time) {
 	}
 }
 
+// hash walks over a SHA-256 sum.
 func hash(c *codec, v *[32]byte) {
 	s := v[:]
 	text(c, &s)
@@ -114,6 +118,7 @@ func hash(c *codec, v *[32]byte) {
 	}
 }
 
+// list walks over strings; none reads back as nil.
 func list(c *codec, v *[]string) {
 	n := len(*v)
 	num(c, &n)
@@ -132,6 +137,7 @@ func list(c *codec, v *[]string) {
 	}
 }
 
+// scope walks over scope names, none of which holds a space (RFC 6749 §3.3).
 func scope(c *codec, v *oauth.Scope) {
 	joined := strings.Join(*v, " ")
 	text(c, &joined)

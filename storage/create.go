@@ -36,7 +36,7 @@ func (s *Store) CreateGrant(ctx context.Context, n NewGrant) error {
 		if _, ok := t.grant(n.Grant.ID); ok {
 			return nil
 		}
-		t.evict(n)
+		t.evict(n) // before the new one is there: it is neither claimed nor used, and would go first
 		g := t.newRecord(n)
 		t.create(g, n)
 		t.saveGrant(g)
@@ -58,7 +58,7 @@ func (t *txn) newRecord(n NewGrant) *grantRecord {
 
 // create writes what hangs from a grant.
 func (t *txn) create(g *grantRecord, n NewGrant) {
-	t.setState(g, StateUnclaimed)
+	t.setState(g, StateUnclaimed) // until its code is redeemed; then that of the upstream tokens
 	t.due(dueGrant, g.look, g.ID)
 	t.index(subjectPrefix(indexLiving, g.Subject), g.ID)
 	if g.Sid != "" {

@@ -33,6 +33,7 @@ func dueTime(at time.Time) string {
 	return string(binary.BigEndian.AppendUint64(nil, uint64(max(at.Unix(), 0))))
 }
 
+// dueKey is an entry.
 func dueKey(kind dueKind, at time.Time, key string) string {
 	return string(rune(kind)) + dueTime(at) + key
 }
@@ -44,6 +45,7 @@ func (t *txn) due(kind dueKind, at time.Time, key string) {
 	}
 }
 
+// undue takes a reminder back; one that was taken already is no fault.
 func (t *txn) undue(kind dueKind, at time.Time, key string) {
 	if !at.IsZero() {
 		t.del(dueBucket, dueKey(kind, at, key))
@@ -66,6 +68,7 @@ type dueEntry struct {
 	key  string
 }
 
+// parseDue reads an entry's key.
 func parseDue(k string) (dueEntry, bool) {
 	if len(k) < 9 {
 		return dueEntry{}, false
@@ -89,6 +92,7 @@ func (t *txn) dueUntil(kind dueKind, now time.Time, limit int) []dueEntry {
 	return found
 }
 
+// dueKeys is dueUntil for callers outside a transition.
 func (s *Store) dueKeys(kind dueKind, now time.Time, limit int) (keys []string, err error) {
 	err = s.view(func(t *txn) error {
 		for _, e := range t.dueUntil(kind, now, limit) {
@@ -112,6 +116,7 @@ func (s *Store) Expiring(now time.Time, within ...time.Duration) (access, sessio
 	return access, session, err
 }
 
+// expiring counts one kind into counts, a span each; the spans lie within one another.
 func (t *txn) expiring(kind dueKind, now time.Time, within []time.Duration, counts []int) {
 	var longest time.Duration
 	for _, w := range within {

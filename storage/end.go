@@ -52,6 +52,7 @@ func (t *txn) end(g *grantRecord, reason oauth.Reason, e Event) {
 	g.Ended, g.EndedAt = reason, t.now
 	t.setState(g, StateEnded)
 
+	// The reminder of a living grant becomes that of its tombstone.
 	from := g.look
 	g.look = t.now.Add(t.opt.TombstoneTTL)
 	t.undue(dueGrant, from, g.ID)
@@ -59,11 +60,12 @@ func (t *txn) end(g *grantRecord, reason oauth.Reason, e Event) {
 
 	t.unindex(subjectPrefix(indexLiving, g.Subject), g.ID)
 	t.index(subjectPrefix(indexEnded, g.Subject), g.ID)
-	if g.Sid != "" {
+	if g.Sid != "" { // no sibling any more: others in this provider session may be revoked or refreshed now
 		t.del(sessionBucket, sessionKey(g.Sid, g.ID))
 	}
 	t.useClient(g.ClientID, time.Duration(1<<62), -1) // an end is no use
 
+	// The caller of this transition has no network; the revocation at the provider waits in `due`.
 	if u, ok := t.upstream(g.ID); ok {
 		old := u
 		u.RevokeAt = t.now

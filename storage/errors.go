@@ -40,6 +40,7 @@ var (
 // errDamaged marks a record that does not decode or open.
 var errDamaged = errors.New("damaged record")
 
+// unavailable puts a fault behind the one error that callers test for, and keeps its words for the log.
 func unavailable(err error) error {
 	if err == nil || errors.Is(err, ErrUnavailable) {
 		return err
@@ -56,6 +57,7 @@ type fault struct {
 func (f fault) Error() string { return f.line }
 func (f fault) Unwrap() error { return f.kind }
 
+// faultf writes the operator's line.
 func faultf(kind error, format string, args ...any) error {
 	return fault{kind, fmt.Sprintf(format, args...)}
 }

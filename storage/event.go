@@ -45,6 +45,7 @@ var repeats = []oauth.Reason{oauth.RefreshOK, oauth.RefreshSame, oauth.RefreshOu
 	oauth.UpstreamUnreachable, oauth.UpstreamError, oauth.UpstreamConfig, oauth.UpstreamBadAnswer, oauth.UpstreamSuspect,
 	oauth.UpstreamInDoubt}
 
+// eventKey sorts the events of a grant in their order.
 func eventKey(grant string, seq uint64) string {
 	return grant + string(binary.BigEndian.AppendUint64(nil, seq))
 }

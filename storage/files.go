@@ -116,6 +116,7 @@ func readKey(path string, credential bool) (seal.Key, error) {
 	return seal.Key(raw), nil
 }
 
+// writeKey makes a master key, in the form that people can copy and print.
 func writeKey(path string) error {
 	key := seal.NewKey()
 	return place(path, func(temp string) error {
@@ -147,6 +148,7 @@ func place(path string, fill func(temp string) error) error {
 	return syncPath(filepath.Dir(path))
 }
 
+// syncPath brings a file, or the names in a folder, to the disk.
 func syncPath(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

@@ -45,7 +45,7 @@ type SavedUpstream struct {
 // after ErrUnavailable: tokens that are there already are no error. The answer for a grant that has ended meanwhile is
 // kept for its revocation, and ErrEnded returned. Errors: ErrNotFound, ErrEnded, ErrGeneration, ErrUnavailable.
 func (s *Store) SaveUpstream(ctx context.Context, a SavedUpstream) error {
-	var verdict error
+	var verdict error // not returned from the transition: with ErrEnded there is something to commit
 	err := s.write(ctx, func(t *txn) error {
 		verdict = t.answer(a)
 		return nil
@@ -64,6 +64,7 @@ func (t *txn) answer(a SavedUpstream) error {
 		return ErrEnded // and revoked already
 	case !ok:
 		return ErrNotFound
+	// The commit that was answered with ErrUnavailable had happened after all (§8.1 rule 6).
 	case old.Gen == a.Gen+1 && old.Access == a.Upstream.Access && g.Living():
 		return nil
 	case old.Gen != a.Gen:
@@ -71,7 +72,7 @@ func (t *txn) answer(a SavedUpstream) error {
 	}
 	t.saveUpstream(g, &old, a.renewed(t.now, old))
 	if !g.Living() {
-		return ErrEnded
+		return ErrEnded // written all the same: a rotated token that nobody revokes would live on at the provider
 	}
 	if a.Identity != nil {
 		t.saveIdentity(g.ID, *a.Identity)
@@ -213,6 +214,7 @@ func (s *Store) UpstreamRevoked(ctx context.Context, id string, ok bool, e Event
 			t.dropUpstream(g, u)
 		} else {
 			old := u
+			// 10 s, 20 s, 40 s … 6 h: a provider that is down for a day is not stormed by what ended meanwhile.
 			u.RevokeAt = t.now.Add(min(revokeFirst<<min(u.RevokeTries, 16), revokeMost))
 			u.RevokeTries++
 			t.saveUpstream(g, &old, u)

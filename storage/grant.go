@@ -126,6 +126,7 @@ func (t *txn) living(id string) (*grantRecord, error) {
 	return g, nil
 }
 
+// saveGrant writes the record; whoever changed it or its journal calls this last.
 func (t *txn) saveGrant(g *grantRecord) { t.save(grantsBucket, g.ID, g) }
 
 // setState moves the counters of grants by state.
@@ -165,6 +166,7 @@ func (s *Store) GrantKey(id string) (key []byte, err error) {
 		if !ok {
 			return ErrNotFound
 		}
+		// Sealed for itself, in a record that is in clear: Grant, at every call, opens nothing.
 		key, err = t.keys.Load().ring.Open("family", g.key, grantsBucket.ad(id))
 		if err != nil {
 			t.fail(errDamaged)
@@ -190,6 +192,7 @@ func (s *Store) Grants(after string, limit int) (grants []Grant, err error) {
 	return grants, err
 }
 
+// grants reads many; an id whose grant is gone meanwhile is passed over.
 func (t *txn) grants(ids []string) []Grant {
 	var out []Grant
 	for _, id := range ids {

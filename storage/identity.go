@@ -35,7 +35,7 @@ func (s *Store) Identity(grantID string) (Identity, error) {
 
 // saveIdentity writes renewed claims, if they are new, and moves the entry by e-mail.
 func (t *txn) saveIdentity(id string, i Identity) {
-	var old Identity
+	var old Identity // the same claims come with nearly every refresh: no write for that
 	if t.load(identitiesBucket, id, &old) && string(encode(&old)) == string(encode(&i)) {
 		return
 	}

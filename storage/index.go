@@ -20,6 +20,7 @@ const (
 	indexEmail  = "e"
 )
 
+// subjectPrefix is what the entries of one subject begin with. The zero byte ends it: alice is not alice2.
 func subjectPrefix(kind, subject string) string { return kind + subject + "\x00" }
 
 // emailPrefix keeps addresses out of the file. "" for no address.
@@ -44,6 +45,7 @@ func (t *txn) unindex(prefix, id string) {
 	}
 }
 
+// sessionKey is an entry of by_session. The HMAC comes from the caller, which alone knows the session's name.
 func sessionKey(sid, id string) string { return sid + "\x00" + id }
 
 // ids returns the grant ids behind a prefix of an index.

@@ -53,17 +53,19 @@ func judge(f family, clientID string, gen uint32, limits Limits) (Row, oauth.Rea
 	if reason := tooOld(f, limits); reason != "" {
 		return RowTooOld, reason
 	}
+	// From here the token is one of ours, of this client and in time: its age in generations decides. A grant whose
+	// code was not redeemed is at 0, and nobody has a token of it.
 	switch {
 	case gen > f.gen:
 		return RowAhead, oauth.RefreshAhead
 	case gen == f.gen:
 		return RowCurrent, oauth.RefreshOK
 	case gen < f.gen-1:
-		return RowOlder, oauth.RefreshReuse
+		return RowOlder, oauth.RefreshReuse // its holder had the successor, and used it to get the next one
 	case !f.used, f.age <= limits.RetryWindow: // an answer was lost, or two processes share the token
 		return RowPrevious, oauth.RefreshSame
 	}
-	return RowReuse, oauth.RefreshReuse
+	return RowReuse, oauth.RefreshReuse // RFC 9700 §4.14.2
 }
 
 // tooOld is row 4. While the clock is not trusted nothing ends by time (§5.3, Clock).
@@ -81,12 +83,9 @@ func tooOld(f family, limits Limits) oauth.Reason {
 
 // family reads a grant as the verdict needs it.
 func (t *txn) family(g *grantRecord) family {
-	lastUse := g.LastUse
-	if g.IssuedAt.After(lastUse) {
-		lastUse = g.IssuedAt
-	}
 	return family{
-		ended: !g.Living(), clientID: g.ClientID, gen: g.Gen, used: g.Used,
-		age: t.lapse(g.issued), idle: t.now.Sub(lastUse), life: t.now.Sub(g.Created), clockTrusted: t.clock.trusted(),
+		ended: !g.Living(), clientID: g.ClientID, gen: g.Gen, used: g.Used, clockTrusted: t.clock.trusted(),
+		// idle and life are long, so the wall clock serves; the retry window is a minute, which a step would swallow
+		idle: t.now.Sub(g.LastUse), life: t.now.Sub(g.Created), age: t.lapse(g.issued),
 	}
 }

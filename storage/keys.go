@@ -58,6 +58,7 @@ func (s *signingKeys) fields(c *codec) {
 	}
 }
 
+// parse fills in the key and its name, which is derived and not stored.
 func (k *SigningKey) parse(c *codec, der []byte) {
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	private, ok := parsed.(*ecdsa.PrivateKey)
@@ -68,6 +69,7 @@ func (k *SigningKey) parse(c *codec, der []byte) {
 	k.Private, k.ID = private, thumbprint(&private.PublicKey)
 }
 
+// newSigningKey makes a key for ES256 (RFC 7518 §3.4).
 func newSigningKey(now time.Time) (SigningKey, error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

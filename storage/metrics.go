@@ -35,6 +35,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
+// committed notes a commit, with how many transitions shared it and how large the file is now.
 func (m *metrics) committed(transitions int, took time.Duration, size int64) {
 	if transitions > 0 {
 		m.commit.Observe(took.Seconds())
@@ -43,6 +44,7 @@ func (m *metrics) committed(transitions int, took time.Duration, size int64) {
 	m.size.Set(float64(size))
 }
 
+// ready notes whether commits go through.
 func (m *metrics) ready(ok bool) {
 	if ok {
 		m.up.Set(1)

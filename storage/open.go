@@ -130,12 +130,15 @@ func (s *Store) create(path string, master seal.Key) error {
 	return errors.Join(err, db.Close())
 }
 
+// boltOptions: the free list is kept on disk, or a start would walk the whole file; as a map, or a sweep that freed much
+// would slow every commit after it.
 func boltOptions() *bolt.Options {
 	return &bolt.Options{
 		Timeout: lockWait, FreelistType: bolt.FreelistMapType, NoStatistics: true, InitialMmapSize: mapSize,
 	}
 }
 
+// openFile takes the lock. bbolt would make a missing file; prepare has seen to it that there is one.
 func (s *Store) openFile() error {
 	var err error
 	s.db, err = bolt.Open(s.path, 0o600, boltOptions())
@@ -176,6 +179,7 @@ func (s *Store) start(ctx context.Context, master seal.Key) error {
 	return nil
 }
 
+// readMeta goes from what anybody may know of the file to what only the key opens.
 func (s *Store) readMeta(t *txn, master seal.Key) error {
 	for _, b := range buckets {
 		if t.tx.Bucket(b.raw) == nil {
@@ -200,6 +204,7 @@ func (s *Store) readMeta(t *txn, master seal.Key) error {
 	return t.fault
 }
 
+// readKeys opens the key ring with the master key, and with the ring the signing keys.
 func (s *Store) readKeys(t *txn, master seal.Key) error {
 	keys, err := seal.Unwrap(master, t.get(metaBucket, keysKey))
 	path, _ := s.opt.keyPath()

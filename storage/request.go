@@ -76,10 +76,12 @@ const (
 	requestsWaiting = "requests" // counter
 )
 
+// prefixes are those of its three index entries.
 func (r *requestRecord) prefixes() [3]string {
 	return [3]string{requestsByTime, requestsByBrowser + string(r.BindHash[:]), requestsByAddress + r.Address + "\x00"}
 }
 
+// request reads a record. An id from outside that looks like an index entry is unknown.
 func (t *txn) request(id string) (*requestRecord, bool) {
 	r := &requestRecord{Request: Request{ID: id}}
 	if id == "" || id[0] < ' ' || !t.load(requestsBucket, id, r) {
@@ -153,6 +155,7 @@ func (s *Store) Approve(ctx context.Context, in Request, limits ApproveLimits) e
 // makeRoom lets the oldest waiting requests go where a limit is reached.
 func (t *txn) makeRoom(r *requestRecord, limits ApproveLimits) {
 	prefixes := r.prefixes()
+	// The browser's and the address's entries are few and counted; all waiting ones have a counter.
 	for i, most := range []int{limits.Max, limits.PerBrowser, limits.PerAddress} {
 		if most <= 0 || i == 2 && r.Address == "" || i == 0 && t.counter(requestsWaiting) < uint64(most) {
 			continue
@@ -172,6 +175,7 @@ func (t *txn) countKeys(b bucket, prefix string) (n int) {
 	return n
 }
 
+// dropRequests lets the n oldest requests behind a prefix go: the keys sort by time.
 func (t *txn) dropRequests(prefix string, n int) {
 	var ids []string
 	t.each(requestsBucket, prefix, "", func(k string, _ []byte) bool {
@@ -242,7 +246,7 @@ func (s *Store) TakeRequest(ctx context.Context, id string, stateHash, bindHash 
 			return err
 		}
 		t.removeRequest(r)
-		t.finish(id, r.until)
+		t.finish(id, r.until) // its ticket must not be approved again: at most one code per request
 		out = r.Request
 		return nil
 	})
@@ -252,6 +256,8 @@ func (s *Store) TakeRequest(ctx context.Context, id string, stateHash, bindHash 
 	return out, nil
 }
 
+// check holds what came back from the provider against what was approved, secrets in constant time. The secret half of
+// the state comes before everything that would tell a guesser something about the request.
 func (r *requestRecord) check(now time.Time, stateHash, bindHash [32]byte) error {
 	switch {
 	case r.finished:

@@ -73,12 +73,16 @@ func (t *txn) sweep(limits SweepLimits) (more bool) {
 	return more
 }
 
+// overDocuments says whether more metadata documents are kept than may be (`cimd_max`). They come with approvals, which
+// are bounded, so the sweep is early enough.
 func (t *txn) overDocuments(limits SweepLimits) bool {
 	return limits.Documents > 0 && t.counter(ClientDocument.counter()) > uint64(limits.Documents)
 }
 
+// sweepNothing is for reminders that only the metric reads.
 func (t *txn) sweepNothing(string, SweepLimits) {}
 
+// sweepRequest forgets a request, waiting or finished. Nobody is told: there was no grant.
 func (t *txn) sweepRequest(id string, _ SweepLimits) {
 	if r, ok := t.request(id); ok {
 		t.removeRequest(r)
@@ -113,6 +117,7 @@ func (t *txn) sweepGrant(id string, limits SweepLimits) {
 		return
 	}
 	before := t.now.Add(-t.opt.Config.EventsTTL.D())
+	// A long life must not gather a long journal; the first events tell how it began and stay.
 	t.dropEvents(g, g.Events, func(e Event) bool { return e.Last.Before(before) })
 	g.look = t.nextLook(g, limits.Limits)
 	t.due(dueGrant, g.look, id)

@@ -59,6 +59,7 @@ type ended struct {
 	reason oauth.Reason
 }
 
+// fail notes the first fault; what follows it in the transition does nothing and is rolled back.
 func (t *txn) fail(err error) {
 	if t.fault == nil {
 		t.fault = err
@@ -73,6 +74,7 @@ func (t *txn) get(b bucket, key string) []byte {
 	return t.tx.Bucket(b.raw).Get([]byte(key))
 }
 
+// put writes a value, which must not change until the transaction ends: bbolt keeps no copy.
 func (t *txn) put(b bucket, key string, value []byte) {
 	if t.fault != nil {
 		return
@@ -83,8 +85,9 @@ func (t *txn) put(b bucket, key string, value []byte) {
 	}
 }
 
+// del removes a key; one that is not there costs nothing.
 func (t *txn) del(b bucket, key string) {
-	if t.fault != nil || t.get(b, key) == nil { // a delete that changes nothing must not cost a commit
+	if t.fault != nil || t.get(b, key) == nil { // bbolt would call it a change, and sync the disk for it
 		return
 	}
 	t.dirty = true
@@ -114,6 +117,7 @@ func (t *txn) load(b bucket, key string, r record) bool {
 	return true
 }
 
+// save writes a record, sealed if its bucket is.
 func (t *txn) save(b bucket, key string, r record) {
 	value := encode(r)
 	if b.sealed {

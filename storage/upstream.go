@@ -191,6 +191,7 @@ func (s *Store) change(ctx context.Context, id string, gen uint32, e Event, fn f
 		if err := fn(t, &u); err != nil {
 			return err
 		}
+		// The grant's record is read at every call and written rarely: only if its state or its journal moved.
 		state, seq, answered := g.State, g.seq, g.Answered
 		t.saveUpstream(g, &old, u)
 		t.journal(g, e)

@@ -48,6 +48,7 @@ func (u *uses) merge(g *grantRecord) {
 	if !ok {
 		return
 	}
+	// Generation 0 stands for a use that is none of an access token.
 	g.Used = g.Used || e.gen == g.Gen && e.gen != 0
 	if e.last.After(g.LastUse) {
 		g.LastUse = e.last
@@ -107,6 +108,7 @@ func (s *Store) flush(ctx context.Context, everything bool) error {
 	return nil
 }
 
+// saveUses writes what is news to the file. A grant that rotated or ended meanwhile has said more than its uses do.
 func (t *txn) saveUses(batch map[string]use) {
 	for id, e := range batch {
 		g, ok := t.grant(id)

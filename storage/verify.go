@@ -34,6 +34,7 @@ type verifier struct {
 	living map[string]int // grants by client
 }
 
+// bad notes a broken invariant unless ok.
 func (v *verifier) bad(ok bool, format string, args ...any) {
 	if !ok {
 		v.faults = append(v.faults, fmt.Errorf(format, args...))
@@ -53,6 +54,7 @@ func (v *verifier) grants() {
 	})
 }
 
+// oneGrant checks a grant and everything that must hang from it.
 func (v *verifier) oneGrant(g *grantRecord) {
 	v.counts[g.State.String()]++
 	v.bad(g.Living() == (g.State != StateEnded), "grant %s: state %s, ended %q", g.ID, g.State, g.Ended)
@@ -79,6 +81,7 @@ func (v *verifier) oneGrant(g *grantRecord) {
 	v.oneUpstream(g)
 }
 
+// oneUpstream checks the tokens of a grant, and that the grant's state is theirs.
 func (v *verifier) oneUpstream(g *grantRecord) {
 	u, ok := v.upstream(g.ID)
 	if !ok {
@@ -106,6 +109,7 @@ func (v *verifier) clients() {
 	})
 }
 
+// requests checks records and index entries of the bucket that holds both.
 func (v *verifier) requests() {
 	entries := 0
 	v.each(requestsBucket, "", "", func(id string, _ []byte) bool {
@@ -172,6 +176,7 @@ func (v *verifier) reminders() {
 	})
 }
 
+// asked says whether the record that a reminder leads to wants to be looked at then.
 func (v *verifier) asked(e dueEntry) bool {
 	at := time.Time{}
 	switch e.kind {
@@ -206,6 +211,7 @@ func (v *verifier) asked(e dueEntry) bool {
 	return !at.IsZero() && at.Unix() == e.at.Unix()
 }
 
+// counters compares what the transitions moved with what is there.
 func (v *verifier) counters() {
 	v.each(metaBucket, "count/", "", func(k string, value []byte) bool {
 		name := k[len("count/"):]

@@ -51,6 +51,7 @@ func (s *Store) write(ctx context.Context, run func(*txn) error) error {
 
 var errClosed = errors.New("closed")
 
+// hand gives a job to the writer.
 func (s *Store) hand(ctx context.Context, j *job) error {
 	s.closing.RLock() // Close waits for this lock before it stops the writer, so no job is left behind
 	defer s.closing.RUnlock()
@@ -99,6 +100,7 @@ func (s *Store) writer() {
 	}
 }
 
+// gather takes along whoever waits already. Nobody is waited for.
 func (s *Store) gather(first *job) []*job {
 	jobs := []*job{first}
 	for len(jobs) < batchMax {
@@ -161,6 +163,7 @@ func (s *Store) commit(jobs []*job) error {
 	return err
 }
 
+// try is one attempt. A batch in which nobody wrote (verdicts only) costs no sync.
 func (s *Store) try(jobs []*job) error {
 	tx, err := s.db.Begin(true)
 	if err != nil {
@@ -218,6 +221,7 @@ func (s *Store) sync(tx *bolt.Tx, n int) error {
 	return nil
 }
 
+// visible says whether readers see the transaction with this number.
 func (s *Store) visible(id int) bool {
 	seen := false
 	_ = s.db.View(func(tx *bolt.Tx) error { seen = tx.ID() >= id; return nil })
@@ -230,7 +234,7 @@ func (s *Store) settle() error {
 	if err != nil {
 		return err
 	}
-	return s.commitTx(tx)
+	return s.commitTx(tx) // writes a free list and a meta page, and syncs both
 }
 
 // condition notes whether the last commit went through, and says so when that changes.
