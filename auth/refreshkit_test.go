@@ -69,6 +69,15 @@ func (r *rig) login(user string) (*authtest.Client, string) {
 	return c, r.grantOf(c.Refresh)
 }
 
+// sibling returns the grant of a further client in the same browser, which shares the provider's session.
+func (r *rig) sibling() string {
+	r.t.Helper()
+	c := r.NewClient()
+	c.Browser = r.c.Browser
+	r.must(c.Login())
+	return r.grantOf(c.Refresh)
+}
+
 // grantOf reads the grant id out of a refresh token (refreshtoken.go has the format).
 func (r *rig) grantOf(token string) string {
 	r.t.Helper()

@@ -16,8 +16,12 @@ import (
 // *oauth.Error: invalid_token with grant_ended, or temporarily_unavailable while the provider or the store is in
 // trouble, with RetryAfter.
 func (s *Server) UpstreamToken(ctx context.Context, grantID string) (oauth.Secret, error) {
-	return s.upstreamToken(ctx, grantID, renewal{wait: s.upstream.Timeout.D()})
+	return s.upstreamToken(ctx, grantID, renewal{wait: s.toolWait()})
 }
+
+// toolWait is how long a tool call waits: for the provider's whole time, and a moment for the commit behind it, so that
+// it hears what became of the request rather than that it is still under way.
+func (s *Server) toolWait() time.Duration { return s.upstream.Timeout.D() + time.Second }
 
 func (s *Server) upstreamToken(ctx context.Context, grantID string, want renewal) (oauth.Secret, error) {
 	r := s.renew(ctx, grantID, want)
@@ -63,7 +67,7 @@ func (s *Server) Userinfo(ctx context.Context, grantID string) (json.RawMessage,
 	}
 	body, status, err := s.askUserinfo(ctx, token, g.Subject)
 	if status == http.StatusUnauthorized {
-		if token, err = s.upstreamToken(ctx, grantID, renewal{refused: token, wait: s.upstream.Timeout.D()}); err != nil {
+		if token, err = s.upstreamToken(ctx, grantID, renewal{refused: token, wait: s.toolWait()}); err != nil {
 			return nil, err
 		}
 		body, _, err = s.askUserinfo(ctx, token, g.Subject)

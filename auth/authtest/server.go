@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -133,6 +136,30 @@ func (s *Server) Restart() {
 	s.tb.Helper()
 	s.stop()
 	s.start()
+}
+
+// Kill starts a new process on the file as it is at this moment, which must be one without a commit under way. What the
+// old process does from now on, it does to nobody: it ends with the test, and what it had in memory is lost.
+func (s *Server) Kill() {
+	s.tb.Helper()
+	dir := s.tb.TempDir()
+	if err := copyFiles(dir, s.dir); err != nil {
+		s.tb.Fatal(err)
+	}
+	old := &Server{tb: s.tb, Auth: s.Auth, Store: s.Store}
+	s.tb.Cleanup(old.stop)
+	s.dir = dir
+	s.start()
+}
+
+// copyFiles keeps the mode that the store insists on.
+func copyFiles(to, from string) error {
+	files, err := os.ReadDir(from)
+	for _, f := range files {
+		data, e := os.ReadFile(filepath.Join(from, f.Name()))
+		err = errors.Join(err, e, os.WriteFile(filepath.Join(to, f.Name()), data, 0o600))
+	}
+	return err
 }
 
 func (s *Server) stop() {
