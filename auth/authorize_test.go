@@ -255,6 +255,14 @@ func TestAuthorizeState(t *testing.T) {
 	r.redirected(r.open(a.URL), a, oauth.InvalidRequest, oauth.RequestInvalid)
 }
 
+// protocol.md §1, §3.2: the longest redirect URI of the most awkward characters still fits into the form of /consent.
+func TestAuthorizeLongRedirectURI(t *testing.T) {
+	r := newLogin(t, authtest.ServerOptions{})
+	r.c.RedirectURI = "https://a.example/cb?" + strings.Repeat("&", 2048-len("https://a.example/cb?"))
+	r.must(r.c.Register("Client"))
+	r.code(r.c.Begin())
+}
+
 // protocol.md §3.2 through the endpoints: which presented URIs match a registered one.
 func TestAuthorizeRedirectURIs(t *testing.T) {
 	for registered, rows := range map[string]map[string]bool{
