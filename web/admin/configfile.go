@@ -89,7 +89,9 @@ func unknownKey(key string, known []string) string {
 	return msg
 }
 
-func (f *ConfigFile) at(line int, what string) error { return fmt.Errorf("%s:%d: %s", f.path, line, what) }
+func (f *ConfigFile) at(line int, what string) error {
+	return fmt.Errorf("%s:%d: %s", f.path, line, what)
+}
 
 // Locate adds file and line to each fault of err whose text begins with a key path ("tokens.access_ttl: ..."). A key
 // that stands nowhere gets the file alone.
