@@ -146,9 +146,10 @@ func TestEviction(t *testing.T) {
 	h := newHarness(t)
 	h.register(testClient)
 	three := func(n *storage.NewGrant) { n.GrantsPerUser = 3 }
-	used := h.connect(three)
+	// The ids sort against the order wanted, so that no order but the last use can give it.
+	used := h.connect(three, func(n *storage.NewGrant) { n.Grant.ID = "A" + n.Grant.ID[1:] })
 	h.clock.Advance(time.Minute)
-	unused := h.connect(three)
+	unused := h.connect(three, func(n *storage.NewGrant) { n.Grant.ID = "Z" + n.Grant.ID[1:] })
 	h.clock.Advance(time.Minute)
 	unclaimed := h.create(three)
 	other := h.connect(three, func(n *storage.NewGrant) { n.Grant.ClientID = "other" })

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"hostedmcp/storage/seal"
 )
@@ -145,9 +146,9 @@ func (s *Store) openFile() error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, bolt.ErrTimeout):
+	case errors.Is(err, bolterrors.ErrTimeout):
 		return faultf(ErrLocked, "data_dir %s is in use by another hostedmcp: stop that process, or give this one another data_dir", s.opt.Dir)
-	case errors.Is(err, bolt.ErrInvalid), errors.Is(err, bolt.ErrVersionMismatch), errors.Is(err, bolt.ErrChecksum):
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, bolterrors.ErrChecksum):
 		return faultf(ErrSchema, "%s is not a store (%v): restore a backup, or start a new data_dir", s.path, err)
 	}
 	return faultf(ErrFolder, "%s cannot be opened (%v): let the user who runs hostedmcp read and write it", s.path, plainError(err))
