@@ -91,6 +91,14 @@ func TestRedeemRefused(t *testing.T) {
 	}
 }
 
+// RFC 7636 §4.1: a verifier under 43 characters can be guessed; it is refused although its challenge is right.
+func TestRedeemShortVerifier(t *testing.T) {
+	r := newLogin(t, authtest.ServerOptions{})
+	a := r.c.Begin("code_challenge", oauth.S256("guess"))
+	a.Verifier = "guess"
+	r.post("/token", r.redemption(a, r.code(a))).refused(t, 400, oauth.InvalidGrant, oauth.PKCEFailed)
+}
+
 // protocol.md §5.5: the answer of a good redemption, and the forms that clients send (§3.5).
 func TestRedeemAnswer(t *testing.T) {
 	for what, change := range map[string][]string{

@@ -4,9 +4,11 @@ import (
 	"encoding/base64"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"hostedmcp/auth"
 	"hostedmcp/auth/authtest"
 	"hostedmcp/auth/oauth"
 	"hostedmcp/storage/storagetest"
@@ -115,6 +117,41 @@ func TestRevokeStoreFails(t *testing.T) {
 	r.Restart()
 	if _, status, _ := r.Call(r.c.Access); status != 401 {
 		t.Errorf("after 200 and a restart: %d", status)
+	}
+}
+
+// protocol.md §6 (CVE-2020-15223): the store fails when the token is looked up, and when its end is to be committed. The
+// client is one of the configuration, which is authenticated without the store.
+func TestRevokeNotCommitted(t *testing.T) {
+	for _, row := range []struct {
+		what  string
+		early bool
+	}{{"lookup", true}, {"commit", false}} {
+		t.Run(row.what, func(t *testing.T) {
+			var fails atomic.Bool
+			r := newLogin(t, authtest.ServerOptions{Auth: func(o *auth.Options) {
+				o.Clients.Registered = []auth.RegisteredClient{knownWeb}
+				now, store := o.Now, o.Store
+				o.Now = func() time.Time { // the journal's event is stamped just before the commit
+					if fails.Load() {
+						_ = store.Close()
+					}
+					return now()
+				}
+			}})
+			r.c.ID, r.c.RedirectURI = knownWeb.ID, knownWeb.RedirectURIs[0]
+			r.must(r.c.Login())
+			if fails.Store(true); row.early {
+				r.must(r.Store.Close())
+			}
+			r.post("/revoke", url.Values{"token": {r.c.Refresh}, "client_id": {r.c.ID}}).
+				refused(t, 503, oauth.TemporarilyUnavailable, oauth.StorageUnavailable)
+			fails.Store(false)
+			r.Restart()
+			if _, status, reason := r.Call(r.c.Access); status != 200 {
+				t.Errorf("call: %d %s", status, reason)
+			}
+		})
 	}
 }
 
