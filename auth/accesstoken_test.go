@@ -235,3 +235,19 @@ func TestAccessTokenOfEarlierGeneration(t *testing.T) {
 		t.Errorf("%d as %+v", status, id)
 	}
 }
+
+// The memory of verified tokens is bounded: what is expired goes first, and living ones make room for each other.
+func TestAccessTokenMemory(t *testing.T) {
+	r := newRig(t, longLived())
+	soon, later := r.Clock.Now().Add(time.Minute), r.Clock.Now().Add(48*time.Hour)
+	if n := r.Auth.Remember(20_100, soon); n != 20_000 {
+		t.Errorf("%d tokens remembered", n)
+	}
+	r.Clock.Advance(time.Hour)
+	if n := r.Auth.Remember(100, later); n != 100 {
+		t.Errorf("%d tokens remembered beside expired ones", n)
+	}
+	if n := r.Auth.Remember(20_100, later.Add(time.Hour)); n != 20_000 {
+		t.Errorf("%d tokens remembered", n)
+	}
+}

@@ -172,3 +172,29 @@ func TestTroubleOfAnEndedGrant(t *testing.T) {
 	r.token(r.id, "user_revoked")
 	r.refused(r.refresh(r.c.Refresh), http.StatusBadRequest, oauth.InvalidGrant, "grant_ended user_revoked")
 }
+
+// What memory holds of grants in trouble goes with the trouble, and with grants that nobody asks for again.
+func TestTroubleIsForgotten(t *testing.T) {
+	r := newRig(t, authtest.ServerOptions{})
+	_, other := r.login("bob")
+	r.due()
+	r.Provider.Break(authtest.Token, refreshes(authtest.InvalidGrant("Invalid refresh token")))
+	r.token(r.id, "upstream_suspect")
+	r.token(other, "upstream_suspect")
+	if paused, suspected := r.Auth.Remembered(); paused != 2 || suspected != 2 {
+		t.Fatalf("%d paused, %d suspected", paused, suspected)
+	}
+	r.Provider.Mend()
+	r.Clock.Advance(3 * time.Minute)
+	r.token(r.id, "")
+	if paused, suspected := r.Auth.Remembered(); paused != 1 || suspected != 1 {
+		t.Errorf("after a good answer: %d paused, %d suspected", paused, suspected)
+	}
+	_, err := r.Store.EndGrant(t.Context(), other, oauth.UserRevoked, storage.Event{})
+	r.must(err)
+	r.Clock.Advance(25 * time.Hour)
+	r.step()
+	if paused, suspected := r.Auth.Remembered(); paused != 0 || suspected != 0 {
+		t.Errorf("a day later: %d paused, %d suspected", paused, suspected)
+	}
+}

@@ -25,10 +25,11 @@ type verified struct {
 
 const verifiedSweep = time.Minute // a full memory is searched for expired tokens no more often
 
-// accessToken is a token that held, with its scope parsed.
+// accessToken is a token that held, with its scope parsed and its subject as the log shows it.
 type accessToken struct {
 	accessClaims
-	scope oauth.Scope
+	scope  oauth.Scope
+	logged string
 }
 
 func (v *verified) get(hash [sha256.Size]byte) *accessToken {
@@ -74,7 +75,7 @@ func (s *Server) Verify(ctx context.Context, bearer string) (*Identity, error) {
 		return nil, err
 	}
 	info := Request(ctx)
-	info.Grant(t.Grant, t.ClientID, s.logSubject(t.Subject))
+	info.Grant(t.Grant, t.ClientID, t.logged)
 	g, err := s.livingGrant(t)
 	if err != nil {
 		return nil, err
@@ -110,7 +111,7 @@ func (s *Server) accessToken(bearer string, now time.Time) (*accessToken, error)
 		if err != nil {
 			return nil, oauth.Fail(oauth.InvalidToken, oauth.TokenInvalid).Because(err)
 		}
-		t = &accessToken{accessClaims: claims, scope: scope}
+		t = &accessToken{accessClaims: claims, scope: scope, logged: s.logSubject(claims.Subject)}
 	}
 	if now.Unix() >= t.Expires+int64(leeway/time.Second) {
 		if known {
