@@ -1,0 +1,3 @@
+package main
+
+func keycloakCrash(r *run) error { return nil }
