@@ -113,7 +113,7 @@ func TestConsentRenewed(t *testing.T) {
 	a := r.c.Begin("scope", "mcp crm.write")
 	old := r.open(a.URL)
 	r.Clock.Advance(10*time.Minute - time.Second)
-	r.location(r.press(old, "approve"))
+	early := r.signIn(r.press(old, "approve"))
 	r.Clock.Advance(time.Second)
 	var renewed *authtest.Page
 	r.unwritten("an old ticket", func() { renewed = r.press(old, "approve") })
@@ -127,6 +127,9 @@ func TestConsentRenewed(t *testing.T) {
 	end := r.location(r.open(r.signIn(r.press(renewed, "approve")))).Query()
 	if _, err := r.c.Redeem(a, end.Get("code")); err != nil || r.grant().Scope.String() != "mcp crm.write" {
 		t.Errorf("after the renewed page: %v", err)
+	}
+	if r.location(r.open(early)).Query().Get("code") == "" {
+		t.Error("the renewed page replaced the earlier approval: it has the same request id")
 	}
 }
 

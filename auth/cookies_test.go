@@ -81,6 +81,23 @@ func TestCookieNamesUnderHTTPS(t *testing.T) {
 	}
 }
 
+// protocol.md §4.2: a value that is not of our form is none: it is not kept.
+func TestCookieForm(t *testing.T) {
+	r := newLogin(t, authtest.ServerOptions{})
+	for _, planted := range []string{"AAAA", strings.Repeat("A", 42), strings.Repeat("A", 42) + "B", strings.Repeat("A", 86), strings.Repeat("=", 43)} {
+		r.c.Browser.Header = http.Header{"Cookie": {"hostedmcp_csrf=" + planted}}
+		p := r.open(r.c.Begin().URL)
+		csrf := cookies(p)["hostedmcp_csrf"].Value
+		if csrf == planted || len(csrf) != 43 {
+			t.Errorf("csrf %q", csrf)
+		}
+		both := http.Header{"Cookie": {"hostedmcp_csrf=" + csrf + "; hostedmcp_bind=" + planted}}
+		if bind := cookies(r.form(p, map[string]string{"answer": "approve"}, both))["hostedmcp_bind"]; bind == nil || bind.Value == planted {
+			t.Errorf("bind %v", bind)
+		}
+	}
+}
+
 // protocol.md §4.3: the headers of our pages; no form-action, and HSTS only under https.
 func TestPageHeaders(t *testing.T) {
 	for _, issuer := range []string{"https://mcp.example.net", ""} {
