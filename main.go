@@ -290,7 +290,8 @@ func (p *program) open(ctx context.Context) error {
 	var err error
 	if p.store, err = storage.Open(ctx, storage.Options{
 		Dir: p.DataDir, Issuer: p.PublicURL, Config: p.Storage, CredentialsDir: os.Getenv("CREDENTIALS_DIRECTORY"),
-		TombstoneTTL: p.Tokens.TombstoneTTL.D(), OnEvent: observer.Event, OnEnd: observer.End, Log: p.log, Registerer: p.registry,
+		TombstoneTTL: p.Tokens.TombstoneTTL.D(), OnEvent: observer.Event, OnEnd: observer.End,
+		OnAlarm: observer.Alarm, Log: p.log, Registerer: p.registry,
 	}); err != nil {
 		return err
 	}

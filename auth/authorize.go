@@ -36,7 +36,7 @@ func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, t ticket, re
 		return oauth.Unavailable(oauth.StorageUnavailable, err)
 	}
 	if !renewed {
-		s.metrics.funnel.WithLabelValues("authorize").Inc()
+		s.observer.logins.WithLabelValues("authorize").Inc()
 	}
 	cookie := s.keepCookie(w, r, csrfCookie, csrfTTL)
 	return s.pages.Consent(w, r, s.consentPage(t, sealed, s.ticketToken(cookie, sealed), renewed))

@@ -166,7 +166,6 @@ func (s *Server) finishLogin(ctx context.Context, req storage.Request, p oauth.P
 	info := Request(ctx)
 	info.Grant(g.Grant.ID, req.ClientID, s.logSubject(g.Grant.Subject))
 	info.Reason(oauth.SignedIn)
-	s.metrics.funnel.WithLabelValues("signed_in").Inc()
 	return oauth.AppendQuery(req.RedirectURI, "code", code, "state", req.State, "iss", s.issuer), nil
 }
 

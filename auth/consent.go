@@ -64,7 +64,7 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, t ticket, now t
 	if err := s.toProvider(w, r, req, now); err != nil {
 		return err
 	}
-	s.metrics.funnel.WithLabelValues("approved").Inc()
+	s.observer.logins.WithLabelValues("approved").Inc()
 	Request(r.Context()).Reason(oauth.ConsentApproved)
 	return nil
 }

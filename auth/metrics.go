@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"log/slog"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,8 +17,6 @@ type metrics struct {
 	registrations   *prometheus.CounterVec
 	refreshes       *prometheus.CounterVec
 	upstreamSeconds *prometheus.HistogramVec
-	alarms          *prometheus.CounterVec
-	funnel          *prometheus.CounterVec
 	revocations     *prometheus.CounterVec
 }
 
@@ -37,17 +34,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "hostedmcp_upstream_refresh_duration_seconds", Help: "Duration of refresh requests to the provider.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15},
 		}, []string{"outcome"}),
-		alarms:      counter("hostedmcp_alarms_total", "What an operator must look at, by reason.", "reason"),
 		revocations: counter("hostedmcp_upstream_revocations_total", "Upstream tokens given back: ok, failed or unsupported.", "result"),
-		funnel:      counter("hostedmcp_logins_total", "Steps of logins: authorize, approved, signed_in, redeemed, first_call.", "step"),
 	}
 }
 
-// alarm says that an operator must look: a line at level error and a count.
+// alarm says that an operator must look.
 func (s *Server) alarm(ctx context.Context, reason oauth.Reason, what string, cause error) {
-	s.metrics.alarms.WithLabelValues(string(reason)).Inc()
-	s.log.LogAttrs(ctx, slog.LevelError, what, slog.String("reason", string(reason)), slog.Any("cause", cause),
-		slog.String("request", Request(ctx).ID))
+	s.observer.alarm(ctx, reason, what, cause)
 }
 
 func (s *Server) countRefresh(a upstream.Answer, r renewed) {

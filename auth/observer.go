@@ -18,6 +18,8 @@ import (
 type Observer struct {
 	log    *slog.Logger
 	events *prometheus.CounterVec
+	logins *prometheus.CounterVec
+	alarms *prometheus.CounterVec
 
 	mu    sync.Mutex
 	waits map[string]map[chan struct{}]struct{}
@@ -25,24 +27,46 @@ type Observer struct {
 
 // NewObserver returns an Observer that counts in reg.
 func NewObserver(reg prometheus.Registerer, log *slog.Logger) *Observer {
-	return &Observer{
-		log: log,
-		events: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
-			Name: "hostedmcp_events_total", Help: "Journal events of grants, by reason.",
-		}, []string{"reason"}),
-		waits: map[string]map[chan struct{}]struct{}{},
+	counter := func(name, help, label string) *prometheus.CounterVec {
+		return promauto.With(reg).NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
 	}
+	return &Observer{
+		log:    log,
+		events: counter("hostedmcp_events_total", "Journal events of grants, by reason.", "reason"),
+		logins: counter("hostedmcp_logins_total", "Logins that came so far: authorize, approved, signed_in, redeemed, first_call.", "step"),
+		alarms: counter("hostedmcp_alarms_total", "What an operator must look at, by reason.", "reason"),
+		waits:  map[string]map[chan struct{}]struct{}{},
+	}
+}
+
+// steps are the events that the funnel of a login counts; its first two come before there is a grant.
+var steps = map[oauth.Reason]string{
+	oauth.SignedIn: "signed_in", oauth.CodeRedeemed: "redeemed", oauth.FirstCall: "first_call",
 }
 
 // Event is storage.Options.OnEvent.
 func (o *Observer) Event(e storage.Event) {
 	o.events.WithLabelValues(string(e.Reason)).Inc()
+	if step := steps[e.Reason]; step != "" {
+		o.logins.WithLabelValues(step).Inc()
+	}
 	level := slog.LevelDebug
 	if e.Reason.Group() == oauth.GroupEnded {
 		level = slog.LevelInfo
 	}
 	o.log.LogAttrs(context.Background(), level, "event", slog.String("grant", e.Grant), slog.String("reason", string(e.Reason)),
 		slog.String("client", e.Client), slog.String("request", e.Request))
+}
+
+// Alarm is storage.Options.OnAlarm: an operator must look. A line at level error, and a count.
+func (o *Observer) Alarm(reason oauth.Reason, err error) {
+	o.alarm(context.Background(), reason, "alarm", err)
+}
+
+func (o *Observer) alarm(ctx context.Context, reason oauth.Reason, what string, cause error) {
+	o.alarms.WithLabelValues(string(reason)).Inc()
+	o.log.LogAttrs(ctx, slog.LevelError, what, slog.String("reason", string(reason)), slog.Any("cause", cause),
+		slog.String("request", Request(ctx).ID))
 }
 
 // End is storage.Options.OnEnd: it closes what waits for the grant's end.

@@ -118,7 +118,6 @@ func (s *Server) redeem(ctx context.Context, c client, p oauth.Params) (*tokenAn
 		return nil, s.codeRefused(g, verdict)
 	}
 	info.Reason(oauth.CodeRedeemed)
-	s.metrics.funnel.WithLabelValues("redeemed").Inc()
 	return s.pair(g, g.Scope, s.tokens.AccessTTL.D(), now)
 }
 

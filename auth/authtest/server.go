@@ -177,7 +177,7 @@ func (s *Server) start() {
 	log := slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	observer := auth.NewObserver(s.Registry, log)
 	so := storage.Options{
-		Dir: s.dir, Issuer: s.Issuer, Now: s.Clock.Now, Uptime: s.Clock.Uptime, OnEvent: observer.Event, OnEnd: observer.End, Log: log,
+		Dir: s.dir, Issuer: s.Issuer, Now: s.Clock.Now, Uptime: s.Clock.Uptime, OnEvent: observer.Event, OnEnd: observer.End, OnAlarm: observer.Alarm, Log: log,
 		TombstoneTTL: auth.DefaultTokens().TombstoneTTL.D(),
 	}
 	if s.options.Storage != nil {
