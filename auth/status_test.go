@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -248,16 +249,21 @@ func TestStatusUnavailable(t *testing.T) {
 // A page has an end, whatever a program does: living grants are all there, of the ended ones the last.
 func TestStatusBounded(t *testing.T) {
 	r := newLogin(t, authtest.ServerOptions{})
-	r.must(r.c.Login())
+	var all sync.WaitGroup // the store's writer takes them together
 	for i := range 205 {
-		id := fmt.Sprintf("%026d", i)
-		r.must(r.Store.CreateGrant(t.Context(), storage.NewGrant{
-			Grant: storage.Grant{ID: id, ClientID: "made", ClientName: "Made", Subject: "sub-alice", RedirectURI: "http://127.0.0.1/cb"},
-			Key:   make([]byte, 32), CodeHash: [32]byte{byte(i), 1},
-		}))
-		_, err := r.Store.EndGrant(t.Context(), id, oauth.ClientRevoked, r.event())
-		r.must(err)
+		all.Go(func() {
+			if err := r.Store.CreateGrant(t.Context(), storage.NewGrant{
+				Grant: storage.Grant{ID: fmt.Sprintf("%026d", i), ClientID: "made", ClientName: "Made", Subject: "sub-alice", RedirectURI: "http://127.0.0.1/cb"},
+				Key:   make([]byte, 32), CodeHash: [32]byte{byte(i), 1},
+			}); err != nil {
+				t.Error(err)
+			}
+		})
 	}
+	all.Wait()
+	_, err := r.Store.EndSubject(t.Context(), "sub-alice", oauth.ClientRevoked, r.event())
+	r.must(err)
+	r.must(r.c.Login())
 	p := r.signedIn("alice")
 	if n := strings.Count(p.Body, `<article class="connection"`); n != 200 {
 		t.Errorf("%d connections are listed", n)
