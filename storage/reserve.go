@@ -33,11 +33,11 @@ func (r *reserve) keep(used int64) {
 	if used+reserveSize/2 <= r.upTo {
 		return
 	}
-	// In whole steps, so that it is asked for rarely. Blocks that are there already cost nothing.
-	want := (used + reserveSize + reserveSize - 1) / reserveSize * reserveSize
+	// Blocks that are there already cost nothing.
+	want := used + reserveSize
 	if err := unix.Fallocate(int(r.file.Fd()), 0, 0, want); err != nil {
 		r.log.Warn("no disk space could be held in reserve: make room on the disk of data_dir", "bytes", want, "error", err)
-		want = used + reserveSize // ask again when that much has been written
+		// No word of it again before half a reserve has been written.
 	}
 	r.upTo = want
 }

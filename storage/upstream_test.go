@@ -260,6 +260,22 @@ func TestNoRefreshToken(t *testing.T) {
 	h.check()
 }
 
+// TestTokensComeBack: a token is sent to the provider byte for byte, whatever shape it is stored in.
+func TestTokensComeBack(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	for i, token := range []oauth.Secret{
+		"opaque", "a.b.c", "YQ.Yg.Yw", jwt(900), jwt(900) + "\n", "YQ.Y\ng.Yw", "YR.Yg.Yw", "YQ..Yw", "..", ".", "YQ.Yg.Yw.", "YQ.Yg.Yw.ZA.ZQ",
+		"YQ.Yg.Yw.ZA.ZQ.Zg", "YQ==.Yg==.Yw==", "Y+.Y/.YQ", "\x00\x03", "tökén", jwt(9000), oauth.Secret([]byte{3, 1, 0xff, '.', '.'}),
+	} {
+		l := h.connect(alice(i), func(n *storage.NewGrant) { n.Upstream.Access, n.Upstream.Refresh = token, token })
+		if u := h.upstream(l.id); u.Access != token || u.Refresh != token || u.TokenType != "Bearer" {
+			t.Errorf("token %q comes back as %q and %q", token.Reveal(), u.Access.Reveal(), u.Refresh.Reveal())
+		}
+	}
+	h.check()
+}
+
 // TestExpiring counts from reminders what runs out when.
 func TestExpiring(t *testing.T) {
 	t.Parallel()
