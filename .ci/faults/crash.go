@@ -7,7 +7,6 @@ import (
 
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"hostedmcp/auth/authtest"
@@ -48,43 +47,61 @@ func crash(r *run) error {
 // attacked is one mode under attack.
 type attacked struct {
 	*run
-	mode     string
-	provider *authtest.Provider
-	ledger   *ledger
-	server   *server
-	fleet    *fleet
-	users    []string
-	guests   *guests
+	mode    string
+	waits   bool // between kills, until nothing is in doubt
+	witness witness
+	server  *server
+	fleet   *fleet
+	users   []string
+	guests  *guests
 
 	judged sync.Mutex
-	proof  map[string]time.Duration // lineage → how old the answer was at the kill
+	proof  []time.Duration // how old the answers of the lost were at the kill
+}
+
+// witness is the provider's side: what it can be made to do, and what its log proves.
+type witness interface {
+	// hold stops the answers to the next n refreshes, before they take effect or after, until open; each sends on arrived
+	// when it is there. mend lets go of what has not come.
+	hold(n int, after bool) (arrived <-chan struct{}, open, mend func())
+	// ended is told of each process that was killed.
+	ended(from, to time.Time)
+	// proven says why a user's connection had to be lost: how old the answer was when the process was killed.
+	proven(user string) (age time.Duration, err error)
+	// unproven returns the users of whom another kill could cost the connection.
+	unproven(users []string, since time.Time) []string
+	// refusals returns how many connections of the users were refused so far.
+	refusals(users []string) int
 }
 
 var rotations = map[string]authtest.Rotation{
 	"none": authtest.RotationNone, "reuse": authtest.RotationReuse, "strict": authtest.RotationStrict,
 }
 
-// guestCount is how many people are always just logging in.
-const guestCount = 2
-
 func (r *run) newCrash(mode string) (*attacked, error) {
-	c := &attacked{run: r, mode: mode, ledger: newLedger(), proof: map[string]time.Duration{}}
 	rotation, ok := rotations[mode]
 	if !ok {
 		return nil, errors.New("no such mode: none, reuse, strict or all")
 	}
 	// upstream tokens live a second, so that about every request asks the provider
 	behaviour := rotationBehaviour(rotation)
-	c.ledger.watch(&behaviour)
-	var err error
-	if c.provider, err = r.newProvider(r.clients+guestCount, behaviour); err != nil {
+	book := newLedger()
+	book.watch(&behaviour)
+	provider, err := r.newProvider(r.clients+guestCount, behaviour)
+	if err != nil {
 		return nil, err
 	}
-	if c.server, err = r.newServer(mode, settings{
-		issuer: c.provider.Issuer, clientID: c.provider.ClientID, secret: c.provider.ClientSecret,
-		provider: []string{fmt.Sprintf("rotation = %q", mode), `holdoff = "200ms"`, `timeout = "5s"`},
-		tokens:   []string{`access_ttl = "2s"`},
-	}); err != nil {
+	book.provider = provider
+	return r.attackOn(mode, mode, book, settings{issuer: provider.Issuer, clientID: provider.ClientID, secret: provider.ClientSecret})
+}
+
+// attackOn sets up server and clients before a provider.
+func (r *run) attackOn(name, mode string, w witness, s settings) (*attacked, error) {
+	c := &attacked{run: r, mode: name, waits: mode == "reuse", witness: w}
+	s.provider = []string{fmt.Sprintf("rotation = %q", mode), `holdoff = "200ms"`, `timeout = "5s"`}
+	s.tokens = []string{`access_ttl = "2s"`}
+	var err error
+	if c.server, err = r.newServer(name, s); err != nil {
 		return nil, err
 	}
 	if err := c.server.start(); err != nil {
@@ -96,7 +113,7 @@ func (r *run) newCrash(mode string) (*attacked, error) {
 	for _, cl := range c.fleet.clients {
 		c.users = append(c.users, cl.user)
 	}
-	if mode == "strict" {
+	if mode == "strict" { // else every loss is one too many
 		c.fleet.onLost = c.judge
 	}
 	c.guests = &guests{fleet: c.fleet, first: r.clients}
@@ -130,7 +147,7 @@ func (c *attacked) attack(kills []kill) error {
 		if err != nil {
 			return fmt.Errorf("kill %d (%s): %w", i+1, k.name, err)
 		}
-		if c.mode == "reuse" && !c.untilProven(began) {
+		if c.waits && !c.untilProven(began) {
 			return errors.New("stopped: see the violation")
 		}
 		if (i+1)%20 == 0 || i+1 == len(kills) {
@@ -149,15 +166,14 @@ func (c *attacked) once(k kill) (began time.Time, err error) {
 		return began, err
 	}
 	if !k.clean {
-		c.ledger.ended(from, to)
+		c.witness.ended(from, to)
 	}
-	c.ledger.read(c.provider)
 	for range 5 { // the wrapper of the next kill may strike before the server is ready
 		began = time.Now()
 		if err = c.server.start(k.next...); !errors.Is(err, errDied) {
 			return began, err
 		}
-		c.ledger.ended(began, time.Now())
+		c.witness.ended(began, time.Now())
 		k.next = nil
 	}
 	return began, err
@@ -167,13 +183,12 @@ func (c *attacked) once(k kill) (began time.Time, err error) {
 func (c *attacked) untilProven(since time.Time) bool {
 	deadline := time.Now().Add(30 * time.Second)
 	for time.Now().Before(deadline) {
-		c.ledger.read(c.provider)
-		if len(c.ledger.unproven(c.users, since)) == 0 && c.server.grants("in_doubt") == 0 {
+		if len(c.witness.unproven(c.users, since)) == 0 && c.server.grants("in_doubt") == 0 {
 			return true
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	c.violation("%s: still in doubt 30 s after a kill: %v; in_doubt %d", c.mode, c.ledger.unproven(c.users, since),
+	c.violation("%s: still in doubt 30 s after a kill: %v; in_doubt %d", c.mode, c.witness.unproven(c.users, since),
 		c.server.grants("in_doubt"))
 	return false
 }
@@ -191,8 +206,7 @@ func (c *attacked) close() error {
 	if err := c.server.stop(); err != nil {
 		c.violation("%s: %v", c.mode, err)
 	}
-	c.ledger.read(c.provider)
-	refused, lost := c.ledger.refusedLines(c.users), int(c.fleet.lost.Load())
+	refused, lost := c.witness.refusals(c.users), int(c.fleet.lost.Load())
 	c.judged.Lock()
 	defer c.judged.Unlock()
 	oldest := time.Duration(0)
@@ -213,9 +227,7 @@ func (c *attacked) close() error {
 
 // judge holds a lost connection against the provider's log.
 func (c *attacked) judge(cl *client, words string) {
-	c.ledger.read(c.provider)
-	lineage := c.ledger.lineageOf(cl.user)
-	age, err := c.ledger.proven(lineage)
+	age, err := c.witness.proven(cl.user)
 	c.judged.Lock()
 	defer c.judged.Unlock()
 	switch {
@@ -224,7 +236,7 @@ func (c *attacked) judge(cl *client, words string) {
 	case !strings.Contains(words, "grant_ended upstream_lost"):
 		c.violation("%s was in flight and is lost, but was told %q", cl.user, words)
 	}
-	c.proof[lineage] = age
+	c.proof = append(c.proof, age)
 }
 
 // kill is one way to end a process.
@@ -263,91 +275,27 @@ func (c *attacked) deploy() (time.Time, error) {
 // atGate kills around the answer to one to four refreshes: they are held before or after they take effect, let go, and
 // 0 to 5 ms later the process dies; or it dies while they are held.
 func (c *attacked) atGate() (time.Time, error) {
-	gate := authtest.NewGate()
 	held := 1 + c.rand.IntN(4)
-	c.provider.Break(authtest.Token, authtest.Fault{
-		Grant: "refresh_token", Gate: gate, Times: held, After: c.rand.IntN(2) == 0,
-	})
+	arrived, open, mend := c.witness.hold(held, c.rand.IntN(2) == 0)
 	late := time.After(time.Second)
 	for i := 0; i < held; i++ {
 		select {
-		case <-gate.Arrived():
+		case <-arrived:
 		case <-late:
 			i = held
 		}
 	}
 	opened := c.rand.IntN(4) != 0
 	if opened {
-		gate.Open()
+		open()
 		time.Sleep(time.Duration(c.rand.Int64N(int64(5 * time.Millisecond))))
 	}
 	at := c.server.kill()
-	c.provider.Mend(authtest.Token)
+	mend()
 	if !opened {
-		gate.Open()
+		open()
 	}
 	return at, nil
-}
-
-// guests log in, refresh once and revoke, over and over: there is always a login under way when a kill strikes. A login
-// that was cut short is begun anew, as its user would.
-type guests struct {
-	fleet *fleet
-	first int
-	stop  chan struct{}
-	wg    sync.WaitGroup
-	in    atomic.Int64
-}
-
-func (g *guests) begin() {
-	g.stop = make(chan struct{})
-	for i := range guestCount {
-		c := g.fleet.run.newClient(g.fleet.server, g.first+i, userName(g.first+i), g.fleet.clients[0].HTTP.Transport)
-		g.wg.Go(func() {
-			for !g.halted(20 * time.Millisecond) {
-				if c.login() == nil {
-					g.visit(c)
-				}
-			}
-		})
-	}
-	g.fleet.run.atEnd(g.halt)
-}
-
-func (g *guests) halted(wait time.Duration) bool {
-	select {
-	case <-g.stop:
-		return true
-	case <-time.After(wait):
-		return false
-	}
-}
-
-func (g *guests) halt() {
-	select {
-	case <-g.stop:
-	default:
-		close(g.stop)
-	}
-	g.wg.Wait()
-}
-
-// visit is a short connection.
-func (g *guests) visit(c *client) {
-	g.in.Add(1)
-	for !g.halted(10 * time.Millisecond) {
-		v, a, err := c.refresh()
-		if err != nil {
-			g.fleet.run.violation("guest: %v", err)
-		}
-		if v == lost && g.fleet.onLost == nil {
-			g.fleet.run.violation("guest %s lost its connection: %s", c.user, a.words)
-		}
-		if v != again {
-			break
-		}
-	}
-	c.Post("/revoke", map[string][]string{"token": {c.Refresh}, "client_id": {c.ID}}) // cut short: the grant stays
 }
 
 // clear ends what belongs to one mode.

@@ -75,6 +75,7 @@ func (r *run) newCuts(mode string) (*cutting, error) {
 	if k.provider, err = r.newProvider(r.grants(), b); err != nil {
 		return nil, err
 	}
+	k.ledger.provider = k.provider
 	issuer, err := url.Parse(k.provider.Issuer)
 	if err != nil {
 		return nil, err
@@ -234,9 +235,9 @@ func (k *cutting) cutProvider(c *client, p cut) (f fate) {
 		time.Sleep(200 * time.Millisecond)
 		v, a, err = c.refresh()
 	}
-	k.ledger.read(k.provider)
+	k.ledger.read()
 	f.lost, f.carried = v == lost, k.ledger.exchanges(c.user)-before
-	if fault := k.judge(f, k.toIssue.count(lineage), k.ledger.refusals(lineage)); fault != "" || !f.lost && v != worked ||
+	if fault := k.judge(f, k.toIssue.count(lineage), k.ledger.refusalsOf(lineage)); fault != "" || !f.lost && v != worked ||
 		f.lost && !strings.Contains(a.words, "grant_ended upstream_lost") {
 		k.violation("%s, provider side, %+v: %s; the client got %v %v", k.mode, p, fault, a, err)
 	}

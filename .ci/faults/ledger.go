@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -16,6 +17,8 @@ import (
 // ledger is the provider's side of the story, and the only witness: which refresh token was exchanged when, which was
 // presented later, what was refused. It knows nothing of the server under test.
 type ledger struct {
+	provider *authtest.Provider
+
 	mu    sync.Mutex
 	lines map[string]*line // by lineage: one login and its chain of refresh tokens
 	last  map[string]string
@@ -109,8 +112,8 @@ func subject(idToken string) string {
 
 // read takes over what the provider's log has got since the last time. A call that is not decided yet is looked at
 // again: one that was given up at a gate never will be.
-func (l *ledger) read(p *authtest.Provider) {
-	calls := p.Calls(authtest.Token, authtest.Userinfo)
+func (l *ledger) read() {
+	calls := l.provider.Calls(authtest.Token, authtest.Userinfo)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range calls {
@@ -146,9 +149,17 @@ func (l *ledger) take(c authtest.Call) {
 
 // ended notes a process of the server that was killed.
 func (l *ledger) ended(from, to time.Time) {
+	l.read()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.kills = append(l.kills, life{from, to})
+}
+
+// hold implements witness by a gate.
+func (l *ledger) hold(n int, after bool) (arrived <-chan struct{}, open, mend func()) {
+	gate := authtest.NewGate()
+	l.provider.Break(authtest.Token, authtest.Fault{Grant: "refresh_token", Gate: gate, Times: n, After: after})
+	return gate.Arrived(), gate.Open, func() { l.provider.Mend(authtest.Token) }
 }
 
 // lineageOf returns the lineage of a user's latest login.
@@ -162,15 +173,16 @@ func (l *ledger) lineageOf(user string) string {
 // server commits before it answers; a server that lost what it got much earlier did not store what it used.
 const inFlight = 2 * time.Second
 
-// proven says why a lineage had to be lost, in the words of the log: its last exchange took effect while a process was
+// proven says why a user's latest login had to be lost, in the words of the log: its last exchange took effect while a process was
 // alive that was then killed, what it brought was never presented nor used afterwards, and the token spent by it was
 // refused when it came again. age is how old the answer was at the kill.
-func (l *ledger) proven(lineage string) (age time.Duration, err error) {
+func (l *ledger) proven(user string) (age time.Duration, err error) {
+	l.read()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := l.lines[lineage]
+	at := l.lines[l.last["sub-"+user]]
 	if at == nil || len(at.refused) == 0 {
-		return 0, fmt.Errorf("the provider refused nothing of %s", lineage)
+		return 0, errors.New("the provider refused nothing")
 	}
 	r := at.refused[0]
 	brought := 0
@@ -203,6 +215,7 @@ func (l *ledger) proven(lineage string) (age time.Duration, err error) {
 // not been presented, so that the server may not have stored it. Under a provider that forgives one retry the next kill
 // waits until there is none.
 func (l *ledger) unproven(users []string, since time.Time) (out []string) {
+	l.read()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, user := range users {
@@ -214,8 +227,9 @@ func (l *ledger) unproven(users []string, since time.Time) (out []string) {
 	return out
 }
 
-// refusedLines returns how many logins of the users were refused by the provider.
-func (l *ledger) refusedLines(users []string) (n int) {
+// refusals implements witness.
+func (l *ledger) refusals(users []string) (n int) {
+	l.read()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, at := range l.lines {
@@ -256,8 +270,8 @@ func (l *ledger) total() (n int) {
 	return n
 }
 
-// refusals returns how many refreshes of a lineage were refused.
-func (l *ledger) refusals(lineage string) int {
+// refusalsOf returns how many refreshes of a lineage were refused.
+func (l *ledger) refusalsOf(lineage string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if at := l.lines[lineage]; at != nil {

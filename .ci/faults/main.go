@@ -29,7 +29,7 @@ type run struct {
 	clients, kills, rounds, callers int
 	mode                            string
 	strace                          bool
-	base                            string
+	base, admin                     string
 
 	start time.Time
 	mu    sync.Mutex
@@ -63,6 +63,7 @@ func (r *run) flags(args []string) {
 	f.BoolVar(&r.strace, "strace", false, "crash: kill at every k-th system call; cuts and others: no effect")
 	f.IntVar(&r.rounds, "rounds", 20, "storm: rounds of each kind")
 	f.IntVar(&r.callers, "callers", 1000, "storm: callers of a round")
+	f.StringVar(&r.admin, "admin", "admin:admin", "keycloak: name and password of its administrator")
 	f.StringVar(&r.base, "base", "", "keycloak: URL of a running Keycloak with the realms demo, demo-strict, demo-reuse1")
 	f.Parse(args) // ExitOnError
 }

@@ -21,8 +21,9 @@ type proxy struct {
 	plans   map[string]*cut // by key of the refresh token presented
 	key     func(token string) string
 	seen    map[string]int // connections, by key
-	request int            // size of the longest refresh request that passed whole
-	answer  int            // and of its answer
+	held    *holding
+	request int // size of the longest refresh request that passed whole
+	answer  int // and of its answer
 }
 
 // cut says where one exchange ends.
@@ -89,8 +90,16 @@ func (p *proxy) exchange(client *net.TCPConn) {
 		c.end(client, server)
 		return
 	}
+	h := p.holds(token)
+	if h != nil && !h.after && !h.wait() {
+		return
+	}
 	server.Write(request)
 	switch {
+	case h != nil && h.after:
+		answer, _ := io.ReadAll(server)
+		h.wait()
+		client.Write(answer)
 	case c != nil && !c.answer:
 		c.end(client, server)
 	case c != nil:
@@ -177,4 +186,49 @@ func (p *proxy) positions(first, step int) (out []cut) {
 		}
 	}
 	return out
+}
+
+// holding stops refreshes until it is told to let them go.
+type holding struct {
+	left          int
+	after         bool
+	arrived       chan struct{}
+	open, dropped chan struct{}
+}
+
+// hold stops the next n refreshes: before they are passed on, or their answers. What is still held before it was passed
+// on when mend comes never will be.
+func (p *proxy) hold(n int, after bool) (arrived <-chan struct{}, open, mend func()) {
+	h := &holding{left: n, after: after, arrived: make(chan struct{}, n), open: make(chan struct{}), dropped: make(chan struct{})}
+	p.mu.Lock()
+	p.held = h
+	p.mu.Unlock()
+	return h.arrived, func() { close(h.open) }, func() {
+		p.mu.Lock()
+		p.held = nil
+		p.mu.Unlock()
+		close(h.dropped)
+	}
+}
+
+// holds returns the holding that a refresh has run into, nil if none.
+func (p *proxy) holds(token string) *holding {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if token == "" || p.held == nil || p.held.left == 0 {
+		return nil
+	}
+	p.held.left--
+	return p.held
+}
+
+// wait says whether the way is free.
+func (h *holding) wait() bool {
+	h.arrived <- struct{}{}
+	select {
+	case <-h.open:
+		return true
+	case <-h.dropped:
+		return false
+	}
 }
