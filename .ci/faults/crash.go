@@ -147,7 +147,7 @@ func (c *attacked) attack(kills []kill) error {
 		if err != nil {
 			return fmt.Errorf("kill %d (%s): %w", i+1, k.name, err)
 		}
-		if c.waits && !c.untilProven(began) {
+		if c.waits && len(k.next) == 0 && !c.untilProven(began) {
 			return errors.New("stopped: see the violation")
 		}
 		if (i+1)%20 == 0 || i+1 == len(kills) {
@@ -168,6 +168,11 @@ func (c *attacked) once(k kill) (began time.Time, err error) {
 	if !k.clean {
 		c.witness.ended(from, to)
 	}
+	if c.waits && len(k.next) > 0 { // nothing may be in doubt when the next wrapper begins to count
+		if err := c.intermission(); err != nil {
+			return began, err
+		}
+	}
 	for range 5 { // the wrapper of the next kill may strike before the server is ready
 		began = time.Now()
 		if err = c.server.start(k.next...); !errors.Is(err, errDied) {
@@ -177,6 +182,18 @@ func (c *attacked) once(k kill) (began time.Time, err error) {
 		k.next = nil
 	}
 	return began, err
+}
+
+// intermission runs a plain process until nothing is in doubt.
+func (c *attacked) intermission() error {
+	began := time.Now()
+	if err := c.server.start(); err != nil {
+		return err
+	}
+	if !c.untilProven(began) {
+		return errors.New("stopped: see the violation")
+	}
+	return c.server.stop()
 }
 
 // untilProven waits until nothing that the kill can have made uncertain is left.

@@ -48,7 +48,11 @@ func (c *attacked) systemCalls(n int) (out []kill) {
 		call := systemCalls[i%len(systemCalls)]
 		// steps that meet every k of a small range and spread over a large one
 		k := 1 + (i/len(systemCalls)*max(1, call.most*len(systemCalls)/max(n, 1)))%call.most
-		out = append(out, kill{name: "strace", next: killAt(call.name, k), do: func() (time.Time, error) {
+		next := killAt(call.name, k)
+		if i+1 == n {
+			next = nil // under what everybody settles
+		}
+		out = append(out, kill{name: "strace", next: next, do: func() (time.Time, error) {
 			at, byItself := c.waitForDeath(1500 * time.Millisecond)
 			if byItself {
 				struck++
