@@ -16,6 +16,9 @@ import (
 	"hostedmcp/auth/authtest"
 )
 
+// The client's side of protocol.md §5: what a careful MCP client does, no more. It trusts expires_in, takes a lost
+// answer for what it is, and lets go of its tokens at invalid_grant only (RFC 6749 §5.2).
+
 // client is an MCP client with its user and its credential file.
 type client struct {
 	*authtest.Client
@@ -67,7 +70,7 @@ func (c *client) login() error {
 			return err
 		}
 	}
-	c.newBrowser()
+	c.newBrowser() // a sign-in left over would hide a form that has to be passed
 	a := c.Begin()
 	q, err := c.Authorize(a)
 	if err != nil {
@@ -95,6 +98,7 @@ func (c *client) save(t authtest.TokenAnswer) error {
 	if err != nil {
 		return err
 	}
+	// renamed into place, as the better clients do: half a file would be a login that is our own fault
 	if err := os.WriteFile(c.file+".new", text, 0o600); err != nil {
 		return err
 	}
@@ -132,7 +136,8 @@ func (c *client) refresh() (verdict, answer, error) {
 	t, err := c.RefreshWith(c.Refresh)
 	a := answer{status: t.Status, words: t.Error + " " + t.Description, retryAfter: t.Header.Get("Retry-After")}
 	switch {
-	case err != nil: // no answer, or half of one: it may have happened or not
+	// No answer, or half of one: it may have happened or not. The same token again is right in both cases (§5.3).
+	case err != nil:
 		return again, answer{}, nil
 	case t.Status == http.StatusOK:
 		c.refreshed.Store(begun.UnixNano())
@@ -172,6 +177,7 @@ func (c *client) call(tool string) (verdict, answer, error) {
 		return again, a, nil
 	case a.status == http.StatusUnauthorized && strings.Contains(a.words, "grant_ended"):
 		return lost, a, nil
+	// the only other reason for a 401: anything else would make the Python SDK open a browser (protocol.md §7)
 	case a.status == http.StatusUnauthorized && strings.Contains(a.words, "token_expired") && time.Now().After(c.expires):
 		return again, a, nil
 	}

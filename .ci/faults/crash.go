@@ -98,6 +98,7 @@ func (r *run) newCrash(mode string) (*attacked, error) {
 // attackOn sets up server and clients before a provider.
 func (r *run) attackOn(name, mode string, w witness, s settings) (*attacked, error) {
 	c := &attacked{run: r, mode: name, waits: mode == "reuse", witness: w}
+	// a short hold-off: the wait itself is not on trial, and each kill would cost it
 	s.provider = []string{fmt.Sprintf("rotation = %q", mode), `holdoff = "200ms"`, `timeout = "5s"`}
 	s.tokens = []string{`access_ttl = "2s"`}
 	var err error
@@ -217,6 +218,7 @@ func (c *attacked) close() error {
 			return err
 		}
 	}
+	// whoever was in doubt may pause for a while before asking again (§8.3): it is long, and nobody may need it all
 	c.fleet.settled(time.Now(), 60*time.Second)
 	c.guests.halt()
 	c.fleet.halt()
@@ -302,6 +304,7 @@ func (c *attacked) atGate() (time.Time, error) {
 			i = held
 		}
 	}
+	// in one of four the answer never leaves: the provider carried it out, and nobody will ever see it
 	opened := c.rand.IntN(4) != 0
 	if opened {
 		open()

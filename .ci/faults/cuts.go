@@ -89,7 +89,8 @@ func (r *run) newCuts(mode string) (*cutting, error) {
 	if k.server, err = r.newServer("cuts-"+mode, settings{
 		issuer: k.provider.Issuer, clientID: k.provider.ClientID, secret: k.provider.ClientSecret,
 		provider: []string{fmt.Sprintf("rotation = %q", mode), `holdoff = "0s"`, `timeout = "10s"`},
-		tokens:   []string{`outage_grace = "0s"`},
+		// within the grace a refresh is answered without the provider (protocol.md §5.4), and nobody would have to retry
+		tokens: []string{`outage_grace = "0s"`},
 	}); err != nil {
 		return nil, err
 	}
@@ -111,6 +112,7 @@ func (r *run) newCuts(mode string) (*cutting, error) {
 // grants is how many connections are cut in turns: each must wait for its upstream token to be due again.
 func (r *run) grants() int { return 10 * r.clients }
 
+// lineageOf names the plan of an upstream refresh: the token changes with each one, its lineage does not.
 func lineageOf(token string) string {
 	lineage, _, _ := parseToken(token)
 	return lineage
@@ -254,6 +256,7 @@ func (k *cutting) judge(f fate, exchanges, refusals int) string {
 	switch {
 	case f.whole && (exchanges != 1 || f.carried != 1):
 		return fmt.Sprintf("answered at once, but with %d exchanges, %d carried out", exchanges, f.carried)
+	// one flight is one request on the wire (§8.1 rule 4): the cut one, and the one after the pause
 	case !f.whole && exchanges != 2:
 		return fmt.Sprintf("%d exchanges in place of two", exchanges)
 	case f.lost && (k.mode != "strict" || refusals != 1 || f.carried != 1):

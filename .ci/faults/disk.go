@@ -167,7 +167,7 @@ func (d *disks) fill() error {
 		return err
 	}
 	defer f.Close()
-	for size := 1 << 20; size >= 4096; {
+	for size := 1 << 20; size >= 4096; { // down to one page of a tmpfs
 		if _, err := f.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
 			size /= 2
 		} else if err != nil {
@@ -224,6 +224,7 @@ func (d *disks) injected(name, calls, errno, when string) illness {
 	if when != "" {
 		when = ":when=" + when
 	}
+	// attached to the running process: what is under way when the disk fails is the point
 	strike := func() error {
 		d.tracer = exec.Command("strace", "-f", "-o", filepath.Join(d.dir, "strace.out"), "-e", "trace="+calls,
 			"-e", "inject="+calls+":error="+errno+when, "-p", strconv.Itoa(d.server.pid()))

@@ -33,7 +33,7 @@ func (r *run) newFleet(s *server, n int, think time.Duration) (*fleet, error) {
 	f := &fleet{run: r, server: s, think: think, stop: make(chan struct{})}
 	transport := &http.Transport{MaxIdleConnsPerHost: n, IdleConnTimeout: time.Minute}
 	errs := make(chan error, n)
-	slots := make(chan struct{}, 8)
+	slots := make(chan struct{}, 8) // logins are no part of the attack: no need to choke on them
 	for i := range n {
 		c := r.newClient(s, i, userName(i), transport)
 		f.clients = append(f.clients, c)
@@ -82,6 +82,8 @@ func (f *fleet) pause(rnd *rand.Rand, d time.Duration) bool {
 	}
 }
 
+// drive is one client's life. It refreshes more often than any real one, since a refresh is what is attacked; but it
+// never lets the access token run out, and never sends two requests at once (storm does).
 func (f *fleet) drive(c *client, rnd *rand.Rand) {
 	for f.pause(rnd, f.think) {
 		v := worked

@@ -24,7 +24,7 @@ func (g *guests) begin() {
 	for i := range guestCount {
 		c := g.fleet.run.newClient(g.fleet.server, g.first+i, userName(g.first+i), g.fleet.clients[0].HTTP.Transport)
 		g.wg.Go(func() {
-			for !g.halted(20 * time.Millisecond) {
+			for !g.halted(20 * time.Millisecond) { // a failed login is no finding: its server may just have died
 				if c.login() == nil {
 					g.visit(c)
 				}

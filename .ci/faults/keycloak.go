@@ -71,6 +71,7 @@ func (r *run) newKeycloak(realm string) (*keycloak, error) {
 		return nil, err
 	}
 	if err := k.ask(http.MethodPut, "", map[string]any{
+		// refreshes are not among the events that Keycloak keeps by default
 		"eventsEnabled": true, "enabledEventTypes": []string{"REFRESH_TOKEN", "REFRESH_TOKEN_ERROR"},
 		"eventsExpiration": 3600, "accessTokenLifespan": 2,
 	}, nil); err != nil {

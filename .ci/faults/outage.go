@@ -101,6 +101,7 @@ func (o *outages) rotateKey() {
 }
 
 func (o *outages) set() error {
+	// the default mode of rotation; tokens that run out within the outage, so that it is felt
 	b := authtest.Behaviour{Rotation: authtest.RotationReuse, AccessLife: 2 * time.Second}
 	o.ledger.watch(&b)
 	var err error
@@ -136,6 +137,7 @@ func (o *outages) judge(c *client, kind string, v verdict, a answer) {
 		what = fmt.Sprint(kind, " ", a.status)
 	}
 	o.answers[what]++
+	// a call that needs the provider may be told 503, or fail in its tool when only userinfo is away
 	needsProvider := kind == "userinfo" && !o.harmless
 	if v == worked || v == lost || needsProvider && (a.status == 503 || a.status == 200) {
 		return
@@ -188,6 +190,7 @@ func (o *outages) through(w way) {
 	if herd > herdMost {
 		o.violation("%s: %d requests before the provider at once", w.name, herd)
 	}
+	// a campaign that proves nothing must not pass
 	if !w.harmless && said["userinfo 503"] == 0 {
 		o.violation("%s: took nothing away; the campaign is at fault", w.name)
 	}

@@ -85,6 +85,7 @@ func (p *proxy) exchange(client *net.TCPConn) {
 	}
 	server := conn.(*net.TCPConn)
 	defer server.Close()
+	// the request was read whole before, to know whose it is; of what is passed on the other side sees c.at bytes
 	if c != nil && !c.answer && c.at < len(request) {
 		server.Write(request[:c.at])
 		c.end(client, server)
@@ -126,6 +127,7 @@ func (c *cut) passAnswer(client, server *net.TCPConn) {
 // end cuts both sides.
 func (c *cut) end(conns ...*net.TCPConn) {
 	for _, conn := range conns {
+		// without linger closing sends a reset, and what the other side has not read yet is gone
 		if c.reset {
 			conn.SetLinger(0)
 		}

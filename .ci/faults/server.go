@@ -109,7 +109,7 @@ func (s *server) start(wrap ...string) error {
 		return err
 	}
 	defer log.Close()
-	cmd.Stderr = log
+	cmd.Stderr = log // one log for all lives of the server: a story is read across the kill
 	// a campaign that is killed itself leaves nothing behind
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()
@@ -123,6 +123,7 @@ func (s *server) start(wrap ...string) error {
 	s.mu.Lock()
 	s.cmd, s.died, s.started = cmd, died, time.Now()
 	s.mu.Unlock()
+	// the line on stdout, not /readyz: that one also speaks of the provider, which may be away on purpose
 	ready := make(chan bool, 1)
 	go func() {
 		line, _ := bufio.NewReader(out).ReadString('\n')

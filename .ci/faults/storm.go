@@ -54,12 +54,14 @@ type storming struct {
 
 func (r *run) newStorm() (*storming, error) {
 	s := &storming{run: r, ledger: newLedger(), crowd: &http.Transport{MaxIdleConnsPerHost: r.callers}}
+	// strict: a second exchange in a round would not only be counted, it would end the connection
 	b := authtest.Behaviour{Rotation: authtest.RotationStrict, AccessLife: stormLife}
 	s.ledger.watch(&b)
 	var err error
 	if s.provider, err = r.newProvider(8, b); err != nil {
 		return nil, err
 	}
+	// token_wait: a caller that stands at the end of the queue is to be answered well, not early
 	if s.server, err = r.newServer("storm", settings{
 		issuer: s.provider.Issuer, clientID: s.provider.ClientID, secret: s.provider.ClientSecret,
 		provider: []string{`rotation = "strict"`, `token_wait = "30s"`},

@@ -84,6 +84,7 @@ func (r *run) creation() error {
 		return err
 	}
 	died, starts := 0, 0
+	// every step that leaves a trace on the disk: temporary files, their modes, syncs and renames
 	for _, call := range []string{"openat", "pwrite64", "write", "fsync", "fdatasync", "fallocate", "ftruncate", "rename,renameat,renameat2", "fchmod,fchmodat"} {
 		for k := 1; k <= 12; k++ {
 			if call == "openat" {
