@@ -153,6 +153,8 @@ func (r *rig) retryAfter(want string) {
 // grant; a new login makes a new one (§8.2).
 func TestQuarantine(t *testing.T) {
 	r := newRig(t, authtest.ServerOptions{})
+	lost := r.c.Refresh
+	r.renewed()
 	r.due()
 	r.Provider.Set(badIDToken(func(t *authtest.IDToken) { t.Claims["sub"] = "sub-mallory" }))
 	kept := r.record(r.id)
@@ -169,22 +171,18 @@ func TestQuarantine(t *testing.T) {
 	asked := r.asked()
 	for range 3 {
 		r.refused(r.refresh(r.c.Refresh), http.StatusServiceUnavailable, oauth.TemporarilyUnavailable, "subject_changed")
+		r.refused(r.refresh(lost), http.StatusServiceUnavailable, oauth.TemporarilyUnavailable, "subject_changed") // row 6 too
 		if _, status, reason := r.Call(r.c.Access); status != http.StatusServiceUnavailable || reason != "subject_changed" {
 			t.Errorf("call: %d %s", status, reason)
 		}
 		r.token(r.id, "subject_changed")
 		r.Clock.Advance(30 * time.Hour)
 		r.step()
-		r.c.Access = r.refreshedElsewhere()
+		r.c.Access = forged{}.token(r) // one that has not expired
 	}
 	r.expectAsked(asked, 0)
 	fresh, _ := r.login("alice")
 	r.calls(fresh.Access, "")
-}
-
-// refreshedElsewhere returns an access token of the rig's grant that has not expired.
-func (r *rig) refreshedElsewhere() string {
-	return forged{}.token(r)
 }
 
 // An id_token signed with a key that we have not seen yet: tokens first, then the key, then the verdict, and nobody

@@ -134,6 +134,22 @@ func TestClockSteps(t *testing.T) {
 	}
 }
 
+// After a step back nobody knows how old an upstream token is, or the provider's last word: both are asked for anew.
+func TestClockSetBack(t *testing.T) {
+	for _, back := range []time.Duration{5 * time.Minute, 50 * time.Minute, 31 * 24 * time.Hour} {
+		r := startRig(t, authtest.ServerOptions{})
+		asked := r.asked()
+		r.Clock.Step(-back)
+		r.token(r.id, "")
+		r.token(r.id, "")
+		r.expectAsked(asked, 1)
+		r.Clock.Step(-back)
+		fresh := forged{}.token(r)
+		r.calls(fresh, "")
+		r.await(r.id, oauth.RecheckOK)
+	}
+}
+
 // An outage during a jump is no later than it was: nothing ends by time.
 func TestClockJumpInOutage(t *testing.T) {
 	r := newRig(t, authtest.ServerOptions{})
