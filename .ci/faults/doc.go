@@ -18,6 +18,7 @@
 // The exit code is 1 after any violation. -seed repeats the random choices of a run; the timing of two runs is never
 // the same.
 //
-// crash.go, strace.go, cuts.go, storm.go, outage.go, disk.go and keycloak.go are the campaigns; server.go is the
-// process under test, client.go and fleet.go the load, ledger.go the proof, proxy.go the network in between.
+// crash.go with kill.go and guests.go, strace.go, cuts.go, storm.go, outage.go, disk.go and keycloak.go are the
+// campaigns; server.go is the process under test, client.go and fleet.go the load, ledger.go the proof, proxy.go the
+// network in between.
 package main

@@ -136,7 +136,7 @@ func (k *keycloak) ask(method, path string, body, into any) error {
 	defer res.Body.Close()
 	if res.StatusCode >= 300 {
 		text, _ := io.ReadAll(io.LimitReader(res.Body, 500))
-		return fmt.Errorf("Keycloak: %s %s: %s %s", method, path, res.Status, text)
+		return fmt.Errorf("keycloak: %s %s: %s %s", method, path, res.Status, text)
 	}
 	if into == nil {
 		return nil
@@ -163,7 +163,7 @@ func (k *keycloak) login() (string, error) {
 		Token string `json:"access_token"`
 	}
 	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || answer.Token == "" {
-		return "", fmt.Errorf("Keycloak: the administrator cannot sign in: %s", res.Status)
+		return "", fmt.Errorf("keycloak: the administrator cannot sign in: %s", res.Status)
 	}
 	k.token, k.until = answer.Token, time.Now().Add(30*time.Second)
 	return k.token, nil

@@ -138,13 +138,6 @@ func (r *run) violation(format string, args ...any) {
 	}
 }
 
-// violations returns how many there are so far.
-func (r *run) violations() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.found)
-}
-
 // atEnd has f run when the run ends, however it does.
 func (r *run) atEnd(f func()) {
 	r.mu.Lock()
