@@ -25,12 +25,14 @@ func (h *harness) spoil(elsewhere string, flags int) (cure func()) {
 	saved := map[int]int{}
 	entries, err := os.ReadDir("/proc/self/fd")
 	h.must(err)
+	var ours []int // collected before any is duplicated: a duplicate may get the number of ReadDir's own descriptor
 	for _, e := range entries {
 		target, _ := os.Readlink(filepath.Join("/proc/self/fd", e.Name()))
-		fd := atoi(e.Name())
-		if target != h.Path() || fd == bad {
-			continue
+		if fd := atoi(e.Name()); target == h.Path() && fd != bad {
+			ours = append(ours, fd)
 		}
+	}
+	for _, fd := range ours {
 		saved[fd], err = syscall.Dup(fd)
 		h.must(err)
 		h.must(syscall.Dup3(bad, fd, syscall.O_CLOEXEC))
