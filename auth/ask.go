@@ -56,7 +56,8 @@ type attempt struct {
 	flight  *flight
 	up      storage.Upstream
 	request upstream.RefreshRequest
-	doubted bool // an earlier request of this grant may have been answered without our knowing
+	doubted bool          // an earlier request of this grant may have been answered without our knowing
+	sent    time.Duration // uptime
 }
 
 // ask sends the one refresh request of a flight: intent first, tokens stored before anybody uses them.
@@ -77,7 +78,7 @@ func (s *Server) ask(ctx context.Context, f *flight, up storage.Upstream) renewe
 	}
 	f.asked = true
 	try := attempt{
-		flight: f, up: up, doubted: up.InDoubt,
+		flight: f, up: up, doubted: up.InDoubt, sent: s.uptime(),
 		request: upstream.RefreshRequest{Token: up.Refresh, Subject: g.Subject},
 	}
 	start := time.Now()

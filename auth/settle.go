@@ -60,7 +60,7 @@ func (s *Server) keep(ctx context.Context, try attempt, a upstream.Answer) renew
 		}
 	}
 	s.awake(errand{grant: saved.GrantID})
-	s.suspects.answered(saved.GrantID, s.uptime())
+	s.suspects.answered(saved.GrantID, try.sent)
 	return s.kept(ctx, try, a)
 }
 

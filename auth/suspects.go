@@ -18,8 +18,8 @@ const maxSuspects = 1000
 type suspects struct {
 	mu     sync.Mutex
 	at     map[string]suspicion
-	goodAt time.Duration
-	good   bool // goodAt is set
+	goodAt time.Duration // when the latest request that was answered well was sent
+	good   bool          // goodAt is set
 }
 
 type suspicion struct{ first, last time.Duration }
@@ -49,12 +49,14 @@ func (s *suspects) cleared(grantID string) {
 	delete(s.at, grantID)
 }
 
-// answered notes a good answer to a grant: the database behind the provider's name is the right one.
-func (s *suspects) answered(grantID string, now time.Duration) {
+// answered notes a good answer to a grant: the database behind the provider's name was the right one when the request
+// for it was sent. When it came says nothing: the last answers of the right database overtake, or are overtaken by, the
+// first refusals of the wrong one.
+func (s *suspects) answered(grantID string, sent time.Duration) {
 	s.cleared(grantID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.goodAt, s.good = now, true
+	s.goodAt, s.good = max(s.goodAt, sent), true
 }
 
 // widespread says whether enough other grants were refused since first and none was served.
