@@ -63,8 +63,9 @@ type witness interface {
 	// hold stops the answers to the next n refreshes, before they take effect or after, until open; each sends on arrived
 	// when it is there. mend lets go of what has not come.
 	hold(n int, after bool) (arrived <-chan struct{}, open, mend func())
-	// ended is told of each process that was killed.
+	// ended is told of each process that was killed, ready of each that is.
 	ended(from, to time.Time)
+	ready(at time.Time)
 	// proven says why a user's connection had to be lost: how old the answer was when the process was killed.
 	proven(user string) (age time.Duration, err error)
 	// unproven returns the users of whom another kill could cost the connection.
@@ -176,6 +177,7 @@ func (c *attacked) once(k kill) (began time.Time, err error) {
 	for range 5 { // the wrapper of the next kill may strike before the server is ready
 		began = time.Now()
 		if err = c.server.start(k.next...); !errors.Is(err, errDied) {
+			c.witness.ready(time.Now())
 			return began, err
 		}
 		c.witness.ended(began, time.Now())
@@ -190,6 +192,7 @@ func (c *attacked) intermission() error {
 	if err := c.server.start(); err != nil {
 		return err
 	}
+	c.witness.ready(time.Now())
 	if !c.untilProven(began) {
 		return errors.New("stopped: see the violation")
 	}

@@ -22,7 +22,7 @@ type ledger struct {
 	mu    sync.Mutex
 	lines map[string]*line // by lineage: one login and its chain of refresh tokens
 	last  map[string]string
-	kills []life
+	lives lives
 	seen  int          // the last call read
 	open  map[int]bool // calls read before they were decided
 }
@@ -52,9 +52,6 @@ type refusal struct {
 	generation int
 	words      string
 }
-
-// life is one process of the server under test, from start to kill.
-type life struct{ from, to time.Time }
 
 func newLedger() *ledger {
 	return &ledger{lines: map[string]*line{}, last: map[string]string{}, open: map[int]bool{}}
@@ -147,13 +144,14 @@ func (l *ledger) take(c authtest.Call) {
 	delete(at.asked, c.Generation-remembered)
 }
 
-// ended notes a process of the server that was killed.
+// ended implements witness. The provider's log is bounded: it is read while it has everything.
 func (l *ledger) ended(from, to time.Time) {
 	l.read()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.kills = append(l.kills, life{from, to})
+	l.lives.ended(from, to)
 }
+
+// ready implements witness.
+func (l *ledger) ready(at time.Time) { l.lives.ready(at) }
 
 // hold implements witness by a gate.
 func (l *ledger) hold(n int, after bool) (arrived <-chan struct{}, open, mend func()) {
@@ -168,10 +166,6 @@ func (l *ledger) lineageOf(user string) string {
 	defer l.mu.Unlock()
 	return l.last["sub-"+user]
 }
-
-// inFlight is how long an answer may have been under way when the process was killed. The machine is loaded, and the
-// server commits before it answers; a server that lost what it got much earlier did not store what it used.
-const inFlight = 2 * time.Second
 
 // proven says why a user's latest login had to be lost, in the words of the log: its last exchange took effect while a process was
 // alive that was then killed, what it brought was never presented nor used afterwards, and the token spent by it was
@@ -198,17 +192,7 @@ func (l *ledger) proven(user string) (age time.Duration, err error) {
 	case slices.Contains(at.touched, got.access):
 		return 0, fmt.Errorf("generation %d was used before it was stored", brought)
 	}
-	asked := at.asked[r.generation]
-	for _, k := range slices.Backward(l.kills) {
-		if asked.Before(k.to) && asked.After(k.from) {
-			// the provider may carry out what it holds after the asker has died: then the age is negative
-			if age = k.to.Sub(got.at); age <= inFlight {
-				return age, nil
-			}
-			return age, fmt.Errorf("the answer was %s old at the kill", age)
-		}
-	}
-	return 0, fmt.Errorf("the process that sent generation %d at %s was not killed", r.generation, asked)
+	return l.lives.inFlight(at.asked[r.generation], got.at)
 }
 
 // unproven returns which of the users' latest logins could still be lost by another kill: what was issued since then has
