@@ -65,6 +65,10 @@ type Options struct {
 	// OnAlarm is called when an operator must look (protocol.md, "Alarm r"). nil = a log line at level error.
 	OnAlarm func(reason oauth.Reason, err error)
 
+	// Reserve is how many bytes of the disk are held in real blocks ahead of the data: a disk that others filled up
+	// stops no commit before they are used up. 0 = 16 MB.
+	Reserve int64
+
 	Log        *slog.Logger          // nil = slog.Default
 	Registerer prometheus.Registerer // nil = no metrics
 }
@@ -79,6 +83,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.TombstoneTTL == 0 {
 		o.TombstoneTTL = defaultTombstone
+	}
+	if o.Reserve <= 0 {
+		o.Reserve = defaultReserve
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()

@@ -170,7 +170,7 @@ func (s *Store) start(ctx context.Context, master seal.Key) error {
 	if err := tighten(s.path); err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
-	if s.reserve, err = newReserve(s.path, s.opt.Log); err != nil {
+	if s.reserve, err = newReserve(s.path, s.opt.Reserve, s.opt.Log); err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
 	s.reserve.keep(size)
