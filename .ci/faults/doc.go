@@ -19,6 +19,6 @@
 // the same.
 //
 // crash.go with kill.go and guests.go, strace.go, cuts.go, storm.go, outage.go, disk.go and keycloak.go are the
-// campaigns; server.go is the process under test, client.go and fleet.go the load, ledger.go and lives.go the proof, proxy.go the
-// network in between.
+// campaigns; server.go is the process under test, client.go and fleet.go the load, ledger.go and lives.go the proof,
+// proxy.go the network in between.
 package main
