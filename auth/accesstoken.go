@@ -17,6 +17,8 @@ import (
 )
 
 // Access tokens are JWTs (RFC 9068), signed ES256, naming the grant and its generation. Nothing is stored for one.
+// The type in the header keeps tokens of another kind from passing for one (RFC 9068 §2.1, RFC 8725 §3.11); the size
+// is checked before anything is decoded.
 const (
 	accessTokenType = "at+jwt"
 	maxAccessToken  = 8 << 10
@@ -26,15 +28,15 @@ const (
 // accessClaims are the claims of RFC 9068 §2.2 and our two.
 type accessClaims struct {
 	Issuer   string `json:"iss"`
-	Audience string `json:"aud"`
+	Audience string `json:"aud"` // the one resource (RFC 8707 §2)
 	Subject  string `json:"sub"`
 	ClientID string `json:"client_id"`
 	Scope    string `json:"scope"`
-	ID       string `json:"jti"`
+	ID       string `json:"jti"` // required by RFC 9068 §2.2; nothing is looked up by it
 	IssuedAt int64  `json:"iat"`
 	Expires  int64  `json:"exp"`
-	Grant    string `json:"gid"`
-	Gen      uint32 `json:"gen"`
+	Grant    string `json:"gid"` // read at every use: an ended grant's tokens are dead
+	Gen      uint32 `json:"gen"` // its use is what marks this generation as used (protocol.md §5.3)
 }
 
 // mintAccessToken signs an access token for g with scope, living for ttl but not past the grant's highest age.
@@ -44,6 +46,8 @@ func (s *Server) mintAccessToken(g storage.Grant, scope oauth.Scope, ttl time.Du
 	if last := g.Created.Add(s.tokens.RefreshMax.D()); expires.After(last) && last.After(now) {
 		expires = last
 	}
+	// Times are whole seconds (RFC 7519 §2, NumericDate): s.now cuts off the rest, so that expires_in is not rounded
+	// up.
 	payload, err := josejson.Marshal(accessClaims{
 		Issuer: s.issuer, Audience: s.resource, Subject: g.Subject, ClientID: g.ClientID, Scope: scope.String(),
 		ID: rand.Text(), IssuedAt: now.Unix(), Expires: expires.Unix(), Grant: g.ID, Gen: g.Gen,
@@ -75,6 +79,8 @@ func (s *Server) readAccessToken(token string) (accessClaims, error) {
 	if err := canonicalJWS(token); err != nil {
 		return c, err
 	}
+	// The algorithm is ours to say, never the token's (RFC 8725 §3.1): `none`, and HS256 under a public key, end
+	// here.
 	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		return c, errTokenForm
@@ -84,6 +90,7 @@ func (s *Server) readAccessToken(token string) (accessClaims, error) {
 	if _, critical := header.ExtraHeaders["crit"]; critical || typ != accessTokenType { // RFC 7515 §4.1.11: we know none
 		return c, errTokenForm
 	}
+	// By kid among our own keys alone: what the header says in jku, x5u or jwk is read by nobody (RFC 8725 §3.10).
 	key := s.verificationKey(header.KeyID)
 	if key == nil {
 		return c, errTokenForm
@@ -92,6 +99,7 @@ func (s *Server) readAccessToken(token string) (accessClaims, error) {
 	if err != nil {
 		return c, errTokenForm
 	}
+	// go-jose's decoder refuses a name that stands twice, which two readers could read in two ways.
 	if err := josejson.Unmarshal(payload, &c); err != nil {
 		return c, errTokenForm
 	}
@@ -100,6 +108,7 @@ func (s *Server) readAccessToken(token string) (accessClaims, error) {
 		return c, errTokenIssuer
 	case c.Audience != s.resource:
 		return c, errTokenAudience
+	// without a grant nothing could ever end it
 	case c.Grant == "" || c.Subject == "" || c.ClientID == "":
 		return c, errTokenForm
 	}
@@ -112,6 +121,7 @@ func canonicalJWS(token string) error {
 	if len(token) == 0 || len(token) > maxAccessToken || strings.Count(token, ".") != 2 || strings.ContainsAny(token, "\r\n") {
 		return errTokenForm
 	}
+	// An empty part is refused with the rest: unsecured tokens have no signature (RFC 7519 §6).
 	for part := range strings.SplitSeq(token, ".") {
 		if _, err := base64.RawURLEncoding.Strict().DecodeString(part); err != nil || part == "" {
 			return errTokenForm
@@ -120,6 +130,8 @@ func canonicalJWS(token string) error {
 	return nil
 }
 
+// verificationKey is the public half of the key named kid, nil if it is none of ours. A key that was replaced stays
+// in the store's list until its last token has expired (protocol.md §5.6), so that a new key logs nobody out.
 func (s *Server) verificationKey(kid string) *ecdsa.PublicKey {
 	for _, k := range s.store.SigningKeys() {
 		if k.ID == kid && kid != "" {
@@ -129,7 +141,8 @@ func (s *Server) verificationKey(kid string) *ecdsa.PublicKey {
 	return nil
 }
 
-// signer returns the signer of the current key, made once for each key.
+// signer returns the signer of the current key, made once for each key. After a new key several requests may make it
+// at once; any of them serves.
 func (s *Server) signer() jose.Signer {
 	current := s.store.SigningKeys()[0]
 	if cached := s.signing.Load(); cached != nil && cached.kid == current.ID {
@@ -145,6 +158,7 @@ func (s *Server) signer() jose.Signer {
 	return signer
 }
 
+// cachedSigner is a signer with the name of its key, by which a newer key is noticed.
 type cachedSigner struct {
 	jose.Signer
 	kid string

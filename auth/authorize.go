@@ -12,11 +12,15 @@ import (
 
 // GET /authorize (RFC 6749 §4.1.1, OAuth 2.1, RFC 7636, RFC 8707; protocol.md §4.1). It writes nothing to disk: the
 // request travels in the consent form.
+//
+// The bounds hold for one link. The state comes back in the ticket, in the stored request and in the answer, so it
+// has a bound of its own.
 const (
 	maxQuery = 8 << 10
 	maxState = 2 << 10
 )
 
+// authorize is the endpoint. The limit comes first, since resolving a client may dial out and take seconds.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
 	now := s.now()
 	if err := s.limits.authorize.allow(Request(r.Context()).Address, now); err != nil {
@@ -29,7 +33,8 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
 	return s.askConsent(w, r, t, false)
 }
 
-// askConsent shows the consent page for t under a new ticket.
+// askConsent shows the consent page for t under a new ticket. renewed says that it is asked again after a ticket that
+// was too old: not a new login for the funnel.
 func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, t ticket, renewed bool) error {
 	sealed, err := s.newTicket(t, s.now())
 	if err != nil {
@@ -38,6 +43,7 @@ func (s *Server) askConsent(w http.ResponseWriter, r *http.Request, t ticket, re
 	if !renewed {
 		s.observer.logins.WithLabelValues("authorize").Inc()
 	}
+	// The form token binds this ticket to this browser's cookie: nobody else's page can post it (protocol.md §4.2).
 	cookie := s.keepCookie(w, r, csrfCookie, csrfTTL)
 	return s.pages.Consent(w, r, s.consentPage(t, sealed, s.ticketToken(cookie, sealed), renewed))
 }
@@ -69,6 +75,7 @@ func (s *Server) authorizationRequest(ctx context.Context, query string) (ticket
 // askingClient is phase 1: client_id and redirect_uri, each exactly once and known.
 func (s *Server) askingClient(ctx context.Context, p oauth.Params) (client, string, error) {
 	id := p.Get("client_id")
+	// RFC 6749 §3.1: no parameter twice. Of two clients, which would the page name?
 	if id == "" || p.Count("client_id") != 1 {
 		return client{}, "", oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(errors.New("client_id"))
 	}
@@ -76,6 +83,7 @@ func (s *Server) askingClient(ctx context.Context, p oauth.Params) (client, stri
 	if err != nil {
 		return client{}, "", err
 	}
+	// only now: before, it was whatever somebody had put into a link
 	Request(ctx).Grant("", c.id, "")
 	if p.Count("redirect_uri") > 1 {
 		return client{}, "", oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(errors.New("redirect_uri repeated"))
@@ -87,7 +95,8 @@ func (s *Server) askingClient(ctx context.Context, p oauth.Params) (client, stri
 	return c, redirectURI, nil
 }
 
-// knownParams are the parameters that may stand in a request only once. resource may repeat (RFC 8707 §2).
+// knownParams are the parameters that may stand in a request only once. resource may repeat (RFC 8707 §2). Others may
+// stand there as often as they like, since they are ignored (RFC 6749 §3.1).
 var knownParams = []string{
 	"response_type", "scope", "state", "code_challenge", "code_challenge_method", "response_mode", "prompt",
 	"request", "request_uri", "nonce", "max_age", "login_hint",
@@ -104,17 +113,17 @@ func (s *Server) askedFor(p oauth.Params) (ticket, error) {
 		}
 	}
 	switch {
-	case !oauth.ValidChallenge(p.Get("code_challenge")):
+	case !oauth.ValidChallenge(p.Get("code_challenge")): // PKCE from every client (OAuth 2.1 §4.1.1)
 		return invalid("code_challenge")
-	case p.Get("code_challenge_method") != "S256":
+	case p.Get("code_challenge_method") != "S256": // absent means plain (RFC 7636 §4.3)
 		return invalid("code_challenge_method")
 	case p.Get("response_mode") != "" && p.Get("response_mode") != "query":
 		return invalid("response_mode")
-	case p.Has("request") || p.Has("request_uri"):
+	case p.Has("request") || p.Has("request_uri"): // could say other things than judged here (RFC 9101)
 		return invalid("request object")
 	case len(p.Get("state")) > maxState:
 		return invalid("state too long")
-	case p.Get("response_type") == "":
+	case p.Get("response_type") == "": // RFC 6749 §4.1.2.1: missing is not unsupported
 		return invalid("response_type")
 	case p.Get("response_type") != "code":
 		return ticket{}, oauth.Fail(oauth.UnsupportedResponseType, oauth.RequestInvalid)
@@ -126,9 +135,11 @@ func (s *Server) askedFor(p oauth.Params) (ticket, error) {
 	if err != nil {
 		return ticket{}, err
 	}
+	// Consent is asked every time (protocol.md §4.2), so that nothing can be answered without the page.
 	if p.Get("prompt") == "none" {
 		return ticket{}, oauth.Fail(oauth.InteractionRequired, oauth.RequestInvalid)
 	}
+	// The resource is kept in our spelling, whichever the client used: from here on it is compared byte for byte.
 	return ticket{Scope: scope, Resource: s.resource, Challenge: p.Get("code_challenge"), State: []byte(p.Get("state"))}, nil
 }
 
@@ -143,7 +154,8 @@ func (s *Server) checkResource(p oauth.Params, want string) error {
 }
 
 // askedScope returns the scope of a request: the baseline if none is named, else those names that we know (RFC 6749
-// §3.3 lets us drop the others; [C5]).
+// §3.3 lets us drop the others; [C5]). An empty result is refused rather than widened to the baseline: the client
+// asked for something else.
 func (s *Server) askedScope(asked string) (oauth.Scope, error) {
 	scope, err := oauth.ParseScope(asked)
 	if err != nil {
@@ -162,7 +174,8 @@ func (s *Server) askedScope(asked string) (oauth.Scope, error) {
 }
 
 // answerClient turns a refusal into one that reaches the client: REDIR, but to an https URI of a client that anybody
-// could have registered only a page with a link, so that our name bounces nobody there (RFC 9700 §4.11.2).
+// could have registered only a page with a link, so that our name bounces nobody there (RFC 9700 §4.11.2). Errors of
+// our own that are no *oauth.Error stay here and become 503.
 func (s *Server) answerClient(err error, c client, redirectURI, state string) error {
 	var e *oauth.Error
 	if !errors.As(err, &e) {
@@ -184,7 +197,8 @@ func (s *Server) errorRedirect(e *oauth.Error, redirectURI, state string) string
 		"error", string(e.Code), "error_description", e.Description(), "state", state, "iss", s.issuer)
 }
 
-// soundState returns the state to answer with: none if it was repeated or too long.
+// soundState returns the state to answer with: none if it was repeated or too long. Of two the client could recognise
+// neither for sure, and an oversized one is the fault that is being answered.
 func soundState(p oauth.Params) string {
 	if state := p.Get("state"); p.Count("state") == 1 && len(state) <= maxState {
 		return state
@@ -192,7 +206,8 @@ func soundState(p oauth.Params) string {
 	return ""
 }
 
-// scopeSentences says each scope in words for the consent page.
+// scopeSentences says each scope in words for the consent page. A scope of an old grant may have left the
+// configuration since: it is named, for want of a sentence.
 func (s *Server) scopeSentences(scope oauth.Scope) []string {
 	var out []string
 	for _, name := range scope {
@@ -214,5 +229,6 @@ func redirectTarget(redirectURI string) (host, scheme string) {
 	if oauth.RedirectKind(redirectURI) == oauth.KindPrivate {
 		return "", u.Scheme
 	}
+	// with the port: on this computer it says which program will get the answer
 	return u.Host, ""
 }

@@ -2,9 +2,7 @@ package auth
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"net/http"
@@ -19,6 +17,8 @@ import (
 // GET /callback (protocol.md §4.5): the provider's answer, in the browser that pressed Allow. Up to step 4 errors are
 // pages; after it the client hears of every failure.
 func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
+	// A page fetched ahead would spend state and code while nobody looks; the real visit comes later and finds all as
+	// it was.
 	if strings.Contains(r.Header.Get("Sec-Purpose"), "prefetch") {
 		return oauth.Unavailable(oauth.RequestInvalid, errors.New("prefetch"))
 	}
@@ -34,16 +34,17 @@ func (s *Server) callback(w http.ResponseWriter, r *http.Request) error {
 	if req.SignIn {
 		return s.finishSignIn(w, r, req, answer)
 	}
+	// The request is consumed. Whatever goes wrong now is the client's to hear: it waits at its redirect URI.
 	target, err := s.finishLogin(r.Context(), req, answer)
 	if err != nil {
 		return s.answerLogin(err, req)
 	}
-	w.Header().Set("Location", target)
-	w.WriteHeader(http.StatusSeeOther)
+	seeOther(w, target)
 	return nil
 }
 
-// providerAnswer is step 1: exactly one of code and error, nothing repeated.
+// providerAnswer is step 1: exactly one of code and error, nothing repeated. Both or neither is nothing that a
+// provider sends (RFC 6749 §4.1.2), and no client is known yet who could be told.
 func (s *Server) providerAnswer(r *http.Request) (oauth.Params, error) {
 	if len(r.URL.RawQuery) > maxQuery {
 		return oauth.Params{}, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid)
@@ -58,18 +59,21 @@ func (s *Server) providerAnswer(r *http.Request) (oauth.Params, error) {
 // takeRequest is steps 2 to 4: the request is known, unexpired and of this browser, and is consumed by one winner. A
 // read comes first: what does not belong here costs no write.
 func (s *Server) takeRequest(r *http.Request, p oauth.Params) (storage.Request, error) {
+	// The first half finds the record, the second proves that we sent this state: only its hash was stored, so the
+	// file alone answers for nobody.
 	id, secret, _ := strings.Cut(p.Get("state"), ".")
 	bind := s.cookie(r, bindCookie)
 	if id == "" || secret == "" {
 		return storage.Request{}, requestError(storage.ErrNotFound)
 	}
-	stateHash, bindHash := sha256.Sum256([]byte(secret)), sha256.Sum256([]byte(bind))
+	stateHash, bindHash := hashOf(secret), hashOf(bind)
 	if bind == "" {
 		bindHash = [32]byte{} // the hash of nothing matches nothing: approvals always store a real one
 	}
 	if err := s.store.CheckRequest(id, stateHash, bindHash); err != nil {
 		return storage.Request{}, requestError(err)
 	}
+	// Judged once more, inside the transaction: of two tabs that passed the reading one wins.
 	req, err := s.store.TakeRequest(r.Context(), id, stateHash, bindHash)
 	if err != nil {
 		return req, requestError(err)
@@ -77,11 +81,11 @@ func (s *Server) takeRequest(r *http.Request, p oauth.Params) (storage.Request, 
 	return req, nil
 }
 
+// requestError is a page that says what to do next. Nothing is redirected: the browser has not shown that it is the
+// one in which the user pressed Allow.
 func requestError(err error) error {
 	switch {
-	case errors.Is(err, storage.ErrReplaced):
-		return oauth.Fail(oauth.InvalidRequest, oauth.StateUnknown).Because(err)
-	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrFinished):
+	case errors.Is(err, storage.ErrReplaced), errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrFinished):
 		return oauth.Fail(oauth.InvalidRequest, oauth.StateUnknown).Because(err)
 	case errors.Is(err, storage.ErrExpired):
 		return oauth.Fail(oauth.InvalidRequest, oauth.RequestExpired)
@@ -100,15 +104,20 @@ func (s *Server) signIn(ctx context.Context, req storage.Request, p oauth.Params
 	if code := p.Get("error"); code != "" {
 		return upstream.Answer{}, providerRefusal(code)
 	}
+	// Step 7, apart from the browser's life: one that goes away now would leave the code spent and tokens that nobody
+	// knows of.
 	a := s.provider.Exchange(context.WithoutCancel(ctx), upstream.Callback{
 		Code: p.Get("code"), Verifier: req.Verifier.Reveal(), Nonce: req.Nonce.Reveal(),
 	})
+	// Step 8. Without a refresh token the connection would end with the first upstream access token: that is said at
+	// login, with what to switch on, and not found out an hour later.
 	if a.Tokens.Access != "" && a.Tokens.Refresh == "" && !req.SignIn && s.upstream.Refresh != upstream.RefreshOptional {
 		return a, oauth.Fail(oauth.ServerError, oauth.UpstreamConfig).Because(errNoRefreshToken)
 	}
 	if a.Outcome != upstream.Good {
 		return a, exchangeError(a)
 	}
+	// Step 9, over claims of a good id_token only (Good says so).
 	if err := s.access.check(*a.Claims); err != nil {
 		return a, oauth.Fail(oauth.AccessDenied, oauth.AccessRule).Because(err)
 	}
@@ -127,7 +136,8 @@ func issError(err error) error {
 	return oauth.Fail(oauth.ServerError, oauth.UpstreamIss).Because(err)
 }
 
-// providerRefusal passes on what a client can act on (step 6); the provider's words stay in the log's reason.
+// providerRefusal passes on what a client can act on (step 6). The provider's own words go nowhere: anybody can write
+// them into the URL of a callback.
 func providerRefusal(code string) error {
 	switch oauth.Code(code) {
 	case oauth.AccessDenied, oauth.TemporarilyUnavailable:
@@ -156,9 +166,11 @@ func (s *Server) finishLogin(ctx context.Context, req storage.Request, p oauth.P
 		return "", err
 	}
 	now := s.now()
+	// Stored before the browser carries it. If the commit is reported lost but took place, nobody has this code and
+	// the grant ends unclaimed.
 	code := codePrefix + randomValue()
 	g := s.newGrant(ctx, req, a, now)
-	g.CodeHash = sha256.Sum256([]byte(code))
+	g.CodeHash = hashOf(code)
 	if err := s.store.CreateGrant(context.WithoutCancel(ctx), g); err != nil {
 		s.giveBack(ctx, a)
 		return "", oauth.Unavailable(oauth.StorageUnavailable, err)
@@ -171,8 +183,10 @@ func (s *Server) finishLogin(ctx context.Context, req storage.Request, p oauth.P
 
 // newGrant is what one login makes, ready to be committed.
 func (s *Server) newGrant(ctx context.Context, req storage.Request, a upstream.Answer, now time.Time) storage.NewGrant {
+	// 26 characters, as many as a refresh token has room for (grantIDSize)
 	id := rand.Text()
 	scope, _ := oauth.ParseScope(req.Scope) // our own, from the ticket
+	// of this grant alone: it goes with the tombstone, and nothing of one grant says anything about another's tokens
 	var key [32]byte
 	_, _ = rand.Read(key[:]) // never fails (crypto/rand)
 	return storage.NewGrant{
@@ -194,7 +208,8 @@ func (s *Server) newGrant(ctx context.Context, req storage.Request, a upstream.A
 	}
 }
 
-// grantKind says how the grant's client is known, for as long as the grant is remembered.
+// grantKind says how the grant's client is known, for as long as the grant is remembered. Ids of our own
+// registrations begin otherwise (clientIDPrefix).
 func (s *Server) grantKind(clientID string) storage.ClientKind {
 	switch _, configured := s.registered[clientID]; {
 	case configured:
@@ -205,14 +220,14 @@ func (s *Server) grantKind(clientID string) storage.ClientKind {
 	return storage.ClientRegistered
 }
 
-// sessionHash is how the store knows a provider session: sid is the provider's, and finds siblings only.
+// sessionHash is how the store knows a provider session: sid is the provider's, and finds siblings only. Its key is
+// never rotated, or siblings would no longer find each other. No sid has no hash: grants of a provider that names no
+// session are nobody's siblings.
 func (s *Server) sessionHash(sid string) string {
 	if sid == "" {
 		return ""
 	}
-	m := hmac.New(sha256.New, s.sidKey)
-	m.Write([]byte(sid))
-	return hex.EncodeToString(m.Sum(nil))
+	return hex.EncodeToString(keyedHash(s.sidKey, []byte(sid)))
 }
 
 // answerLogin sends a failure after step 4 back to the client as an error redirect (FastMCP #4293: no page).
@@ -244,7 +259,7 @@ func (s *Server) giveBack(ctx context.Context, a upstream.Answer) {
 	})
 }
 
-// identityOf is what the store keeps of verified claims.
+// identityOf is what the store keeps of verified claims. Claims.Raw holds the configured claims and no others.
 func identityOf(c upstream.Claims) storage.Identity {
 	return storage.Identity{
 		Subject: c.Subject, Name: c.Name, PreferredUsername: c.PreferredUsername, Email: c.Email,

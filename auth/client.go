@@ -15,10 +15,12 @@ import (
 	"hostedmcp/storage"
 )
 
-// maxClientID is the longest client_id in bytes (protocol.md §3.3).
+// maxClientID is the longest client_id in bytes (protocol.md §3.3). Longer ones are nobody's, and no line of
+// the log.
 const maxClientID = 512
 
-// A client is known in one of four ways; the consent page says which.
+// A client is known in one of four ways; the consent page says which. The numbers stand in sealed tickets, which
+// outlive an upgrade: new kinds go to the end.
 type clientKind int
 
 const (
@@ -28,7 +30,8 @@ const (
 	kindRegistered                       // dynamic registration (RFC 7591)
 )
 
-// client is a resolved MCP client.
+// client is a resolved MCP client. At /token and /revoke only id and secret matter: the code and the grant hold what
+// they were made with.
 type client struct {
 	id, name     string
 	kind         clientKind
@@ -38,7 +41,8 @@ type client struct {
 	secretHash   [sha256.Size]byte // of a confidential client
 }
 
-// host is the host that vouches for a document's name, "" for other kinds.
+// host is the host that vouches for a document's name, "" for other kinds. DNS and the certificate authorities vouch
+// for it; a name that a program gave itself nobody does.
 func (c client) host() string {
 	if c.kind != kindDocument && c.kind != kindBuiltIn {
 		return ""
@@ -54,7 +58,8 @@ func (c client) host() string {
 // https ones without a click (RFC 9700 §4.11.2).
 func (c client) trusted() bool { return c.kind == kindKnown }
 
-// page describes the client for a page whose answer goes to redirectURI.
+// page describes the client for a page whose answer goes to redirectURI. The kinds are told apart here once, so that
+// the template has nothing to decide.
 func (c client) page(redirectURI string) PageClient {
 	target := oauth.RedirectKind(redirectURI)
 	return PageClient{
@@ -66,7 +71,8 @@ func (c client) page(redirectURI string) PageClient {
 }
 
 // redirect returns the URI to answer to: the presented one if it matches, the only registered one if none was
-// presented (RFC 6749 §3.1.2.3).
+// presented (RFC 6749 §3.1.2.3). Matching is oauth's one function for all kinds of clients: two rules would soon
+// differ (protocol.md §3.2).
 func (c client) redirect(presented string) (string, bool) {
 	if presented == "" {
 		if len(c.redirectURIs) == 1 {
@@ -94,7 +100,8 @@ func (s *Server) resolve(ctx context.Context, id string) (client, error) {
 	return s.resolveDocument(ctx, id)
 }
 
-// storedClient finds a client without the network, for /token and /revoke.
+// storedClient finds a client without the network, for /token and /revoke. A document's client is known there by the
+// copy that its approval stored (protocol.md §3.3): a website that is down, or a slow one, ends nobody's connection.
 func (s *Server) storedClient(id string) (client, error) {
 	if c, ok := s.registered[id]; ok {
 		return c, nil
@@ -113,10 +120,13 @@ func (s *Server) storedClient(id string) (client, error) {
 	return c, nil
 }
 
+// resolveDocument fetches a client's metadata document, or takes the last good copy (protocol.md §3.3; the rules are
+// package cimd's).
 func (s *Server) resolveDocument(ctx context.Context, id string) (client, error) {
 	if err := oauth.CheckClientIDURL(id); err != nil {
 		return client{}, oauth.Fail(oauth.InvalidRequest, oauth.ClientUnknown).Because(err)
 	}
+	// A store that cannot be read costs the stale copy, not the fetch.
 	var copied *cimd.Document
 	if rec, err := s.store.Client(id); err == nil && rec.Document != nil {
 		copied = documentOf(rec)
@@ -132,6 +142,8 @@ func (s *Server) resolveDocument(ctx context.Context, id string) (client, error)
 	return c, nil
 }
 
+// documentError is what the browser hears of a document that could not be used. Blocked and unreachable look alike on
+// the wire: the difference would map the network that we stand in.
 func documentError(err error) error {
 	switch {
 	case errors.Is(err, cimd.ErrInvalid):
@@ -144,6 +156,8 @@ func documentError(err error) error {
 	return oauth.Fail(oauth.InvalidRequest, oauth.CIMDFailed).Because(err)
 }
 
+// documentOf is the stored copy as the fetcher knows it: its ETag saves a body, its age decides how long it may stand
+// in.
 func documentOf(c storage.Client) *cimd.Document {
 	return &cimd.Document{
 		ClientID: c.ID, Name: c.Name, URI: c.URI, RedirectURIs: c.RedirectURIs,
@@ -159,13 +173,13 @@ func recordOf(d cimd.Document) *storage.Client {
 	}
 }
 
-// registeredClients indexes `[[clients.registered]]` by id.
+// registeredClients indexes `[[clients.registered]]` by id. A secret is kept as its hash, as match compares it.
 func registeredClients(list []RegisteredClient) map[string]client {
 	out := map[string]client{}
 	for _, r := range list {
 		c := client{id: r.ID, name: r.Name, kind: kindKnown, redirectURIs: r.RedirectURIs}
 		if secret := r.Secret.Reveal(); secret != "" {
-			c.confidential, c.secretHash = true, sha256.Sum256([]byte(secret))
+			c.confidential, c.secretHash = true, hashOf(secret)
 		}
 		out[r.ID] = c
 	}

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
@@ -13,7 +12,8 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
-// credentials are what a client presented at /token or /revoke (RFC 6749 §2.3.1), before anything is believed.
+// credentials are what a client presented at /token or /revoke (RFC 6749 §2.3.1), before anything is believed. Which
+// of them are right is match's to say, once the client is known.
 type credentials struct {
 	id        string
 	secrets   []string // spellings of one secret to try; empty = none presented
@@ -25,7 +25,8 @@ var (
 	errAuthMethod  = errors.New("an authentication method that is not offered")
 )
 
-// authenticateClient says which client asks, by the table of protocol.md §5.1, before anything is spent.
+// authenticateClient says which client asks, by the table of protocol.md §5.1, before anything is spent. First of
+// all, so that a code or refresh token in strange hands is neither spent nor judged (style.md, trap 9).
 func (s *Server) authenticateClient(ctx context.Context, h http.Header, p oauth.Params) (client, error) {
 	creds, err := readCredentials(h, p)
 	switch {
@@ -43,17 +44,16 @@ func (s *Server) authenticateClient(ctx context.Context, h http.Header, p oauth.
 		return client{}, err
 	}
 	ok := creds.match(c) // also for an unknown client, in the same time
-	switch {
-	case unknown:
-		e := oauth.Fail(oauth.InvalidClient, oauth.ClientUnknown)
-		e.Basic = creds.usedBasic
-		return client{}, e
-	case !ok:
-		e := oauth.Fail(oauth.InvalidClient, oauth.ClientAuthFailed)
-		e.Basic = creds.usedBasic
-		return client{}, e
+	if ok && !unknown {
+		return c, nil
 	}
-	return c, nil
+	reason := oauth.ClientAuthFailed
+	if unknown {
+		reason = oauth.ClientUnknown
+	}
+	e := oauth.Fail(oauth.InvalidClient, reason)
+	e.Basic = creds.usedBasic // RFC 6749 §5.2: the challenge of the scheme that was tried
+	return client{}, e
 }
 
 // readCredentials takes the id and at most one secret from header and body. An empty secret is none: a public client
@@ -72,6 +72,7 @@ func readCredentials(h http.Header, p oauth.Params) (credentials, error) {
 		return creds, err
 	}
 	creds.usedBasic = true
+	// RFC 6749 §2.3.1: the id is form-encoded before it becomes a user name. go-sdk sends a URL so.
 	id, err := url.QueryUnescape(user)
 	if err != nil || id == "" || (creds.id != "" && creds.id != id) {
 		return creds, errCredentials
@@ -80,6 +81,7 @@ func readCredentials(h http.Header, p oauth.Params) (credentials, error) {
 	if raw == "" {
 		return creds, creds.complete()
 	}
+	// RFC 6749 §2.3: not more than one method in a request. Which of two secrets counts must not be ours to guess.
 	if len(creds.secrets) > 0 {
 		return creds, errCredentials
 	}
@@ -91,6 +93,7 @@ func readCredentials(h http.Header, p oauth.Params) (credentials, error) {
 	return creds, creds.complete()
 }
 
+// complete refuses credentials without an id: a public client names itself too (RFC 6749 §3.2.1).
 func (c credentials) complete() error {
 	if c.id == "" {
 		return errCredentials
@@ -124,7 +127,7 @@ func basicAuth(headers []string) (user, secret string, err error) {
 func (c credentials) match(cl client) bool {
 	ok := 0
 	for _, secret := range c.secrets {
-		hash := sha256.Sum256([]byte(secret))
+		hash := hashOf(secret)
 		ok |= subtle.ConstantTimeCompare(hash[:], cl.secretHash[:])
 	}
 	if !cl.confidential {
@@ -133,6 +136,7 @@ func (c credentials) match(cl client) bool {
 	return ok == 1
 }
 
+// isReason says whether err is a refusal for this reason.
 func isReason(err error, reason oauth.Reason) bool {
 	var e *oauth.Error
 	return errors.As(err, &e) && e.Reason == reason

@@ -34,17 +34,17 @@ func (c AccessConfig) Validate() error {
 
 // TokensConfig is `[tokens]`: how long what we issue lives.
 type TokensConfig struct {
-	AccessTTL    oauth.Duration `toml:"access_ttl"`
-	CodeTTL      oauth.Duration `toml:"code_ttl"`
-	CodeMemory   oauth.Duration `toml:"code_memory"`
-	RefreshIdle  oauth.Duration `toml:"refresh_idle"`
-	RefreshMax   oauth.Duration `toml:"refresh_max_age"`
-	RetryWindow  oauth.Duration `toml:"retry_window"`
-	OutageGrace  oauth.Duration `toml:"outage_grace"`
-	RequestTTL   oauth.Duration `toml:"request_ttl"`
-	SigninWait   oauth.Duration `toml:"signin_wait"`
-	SigninTTL    oauth.Duration `toml:"signin_ttl"`
-	TombstoneTTL oauth.Duration `toml:"tombstone_ttl"`
+	AccessTTL    oauth.Duration `toml:"access_ttl"`      // life of an access token, and so how often clients refresh
+	CodeTTL      oauth.Duration `toml:"code_ttl"`        // from the callback to /token
+	CodeMemory   oauth.Duration `toml:"code_memory"`     // a redeemed code is known for so long, to tell a replay
+	RefreshIdle  oauth.Duration `toml:"refresh_idle"`    // a grant unused for so long ends (grant_idle)
+	RefreshMax   oauth.Duration `toml:"refresh_max_age"` // a grant of this age ends, used or not (grant_max_age)
+	RetryWindow  oauth.Duration `toml:"retry_window"`    // a second caller may still get a successor in use (row 6)
+	OutageGrace  oauth.Duration `toml:"outage_grace"`    // clients refresh on while the provider is in trouble; 0 = off
+	RequestTTL   oauth.Duration `toml:"request_ttl"`     // how long a consent page may lie open
+	SigninWait   oauth.Duration `toml:"signin_wait"`     // from Allow to the answer of the provider
+	SigninTTL    oauth.Duration `toml:"signin_ttl"`      // sign-in of the status page
+	TombstoneTTL oauth.Duration `toml:"tombstone_ttl"`   // how long an ended grant can still say why
 }
 
 // DefaultTokens returns the defaults of protocol.md §9.
@@ -63,6 +63,8 @@ func (c TokensConfig) Validate(loopback bool) error {
 	if loopback {
 		shortest = seconds(1)
 	}
+	// A code must be remembered at least while it could still be in time; and a thief's older token must not be good
+	// for longer than an hour after its successor is in use.
 	bounds := []struct {
 		key           string
 		value, lo, hi oauth.Duration
@@ -90,18 +92,18 @@ func (c TokensConfig) Validate(loopback bool) error {
 
 // ClientsConfig is `[clients]`: which programs may ask.
 type ClientsConfig struct {
-	Register       bool               `toml:"register"`
-	RegisterMax    int                `toml:"register_max"`
-	UnusedTTL      oauth.Duration     `toml:"unused_ttl"`
-	PrivateSchemes []string           `toml:"private_schemes"`
-	CIMD           bool               `toml:"cimd"`
-	CIMDProxy      string             `toml:"cimd_proxy"`
-	CIMDMaxBytes   int64              `toml:"cimd_max_bytes"`
-	CIMDTimeout    oauth.Duration     `toml:"cimd_timeout"`
-	CIMDStale      oauth.Duration     `toml:"cimd_stale"`
-	CIMDMax        int                `toml:"cimd_max"`
-	GrantsPerUser  int                `toml:"grants_per_user"`
-	Registered     []RegisteredClient `toml:"registered"`
+	Register       bool               `toml:"register"`        // dynamic registration is offered (RFC 7591)
+	RegisterMax    int                `toml:"register_max"`    // registrations kept; the longest unused gives way
+	UnusedTTL      oauth.Duration     `toml:"unused_ttl"`      // a registration unused for so long goes
+	PrivateSchemes []string           `toml:"private_schemes"` // schemes without a dot that redirect URIs may have ([C3])
+	CIMD           bool               `toml:"cimd"`            // metadata documents are advertised and fetched
+	CIMDProxy      string             `toml:"cimd_proxy"`      // CONNECT proxy, which then owns the address check; "" = none
+	CIMDMaxBytes   int64              `toml:"cimd_max_bytes"`  // of one document
+	CIMDTimeout    oauth.Duration     `toml:"cimd_timeout"`    // of one fetch
+	CIMDStale      oauth.Duration     `toml:"cimd_stale"`      // the last good copy serves for so long when a fetch fails
+	CIMDMax        int                `toml:"cimd_max"`        // documents kept
+	GrantsPerUser  int                `toml:"grants_per_user"` // of one client; one more evicts another (grant_evicted)
+	Registered     []RegisteredClient `toml:"registered"`      // clients that the operator vouches for
 }
 
 // RegisteredClient is one `[[clients.registered]]`: a client that the operator vouches for. Its ID may be the URL of a
@@ -161,6 +163,8 @@ func (c ClientsConfig) Validate(issuer string) error {
 	return errors.Join(faults...)
 }
 
+// faults reports what is wrong with one client; seen holds the ids before it. An id under our own prefix could be one
+// that a registration will derive.
 func (r RegisteredClient) faults(rules oauth.RedirectRules, seen map[string]bool) (out []error) {
 	switch {
 	case r.ID == "" || len(r.ID) > maxClientID:
@@ -185,6 +189,7 @@ func (r RegisteredClient) faults(rules oauth.RedirectRules, seen map[string]bool
 	return out
 }
 
+// cimd is the part that the fetcher lives by.
 func (c ClientsConfig) cimd(l LimitsConfig) cimd.Config {
 	return cimd.Config{
 		Proxy: c.CIMDProxy, MaxBytes: c.CIMDMaxBytes, Timeout: c.CIMDTimeout.D(), Stale: c.CIMDStale.D(), Max: c.CIMDMax,

@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"net/http"
 	"time"
@@ -13,7 +12,9 @@ import (
 	"hostedmcp/storage"
 )
 
-// POST /consent (protocol.md §4.2): the answer to the consent page.
+// POST /consent (protocol.md §4.2): the answer to the consent page. consent takes the form before the ticket: a page
+// that is not ours learns nothing about one. A ticket that is only too old brings the question again and no error:
+// somebody went to lunch, and nothing was stored.
 func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 	now := s.now()
 	if err := s.limits.consent.allow(Request(r.Context()).Address, now); err != nil {
@@ -44,7 +45,8 @@ func (s *Server) consent(w http.ResponseWriter, r *http.Request) error {
 	return oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(errors.New("answer"))
 }
 
-// deny finishes the request id, so that no other tab can approve it, and tells the client. It ends nothing.
+// deny finishes the request id, so that no other tab can approve it, and tells the client. It ends nothing. In this
+// order: a client that heard "denied" must not get a code out of the same page later.
 func (s *Server) deny(ctx context.Context, t ticket) error {
 	if err := s.store.FinishRequest(ctx, t.RequestID, time.Unix(t.Expires, 0)); err != nil {
 		return oauth.Unavailable(oauth.StorageUnavailable, err)
@@ -54,7 +56,8 @@ func (s *Server) deny(ctx context.Context, t ticket) error {
 	return e
 }
 
-// approve stores the request and sends the browser to the provider.
+// approve stores the request and sends the browser to the provider. Its first event travels in the request and enters
+// the journal with the grant, so that the story is whole.
 func (s *Server) approve(w http.ResponseWriter, r *http.Request, t ticket, now time.Time) error {
 	req := t.approval()
 	req.Events = []storage.Event{s.event(r.Context(), oauth.ConsentApproved, t.Client)}
@@ -78,6 +81,8 @@ func (s *Server) documentCopy(t ticket) *storage.Client {
 	if old, err := s.store.Client(t.Client); err == nil && old.Document != nil {
 		return &old
 	}
+	// Of the binary's own copy, and after a restart of the fetcher's memory, this is all there is. Zero times: it
+	// counts as never fetched, so the next login fetches.
 	return &storage.Client{
 		ID: t.Client, Kind: storage.ClientDocument, Name: t.Name, RedirectURIs: []string{t.RedirectURI},
 		Document: &storage.Document{},
@@ -95,25 +100,27 @@ func (s *Server) toProvider(w http.ResponseWriter, r *http.Request, req storage.
 	if err != nil {
 		return providerUnavailable(err)
 	}
+	// One value for all tabs of a browser, or the second approval would orphan the first (protocol.md §4.2).
 	bind := s.cookie(r, bindCookie)
 	if bind == "" {
 		bind = randomValue()
 	}
-	req.StateHash, req.BindHash = sha256.Sum256([]byte(secret)), sha256.Sum256([]byte(bind))
+	// Hashes and sealed values only: the file finishes nobody's login.
+	req.StateHash, req.BindHash = hashOf(secret), hashOf(bind)
 	req.Verifier, req.Nonce = oauth.Secret(verifier), oauth.Secret(nonce)
 	req.Address = limitKey(Request(r.Context()).Address)
 	req.Created, req.Expires = now, now.Add(s.tokens.SigninWait.D())
 	if err := s.store.Approve(r.Context(), req, storage.ApproveLimits{
 		Max: s.limits.PendingMax, PerBrowser: s.limits.PendingPerBrowser, PerAddress: s.limits.PendingPerAddress,
 	}); err != nil {
+		// denied or signed in through another tab: at most one code a request (protocol.md §4.2)
 		if errors.Is(err, storage.ErrFinished) {
 			return oauth.Fail(oauth.InvalidRequest, oauth.RequestExpired)
 		}
 		return oauth.Unavailable(oauth.StorageUnavailable, err)
 	}
 	s.setCookie(w, bindCookie, bind, s.tokens.SigninWait.D())
-	w.Header().Set("Location", target)
-	w.WriteHeader(http.StatusSeeOther)
+	seeOther(w, target)
 	return nil
 }
 

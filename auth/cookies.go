@@ -20,7 +20,9 @@ const (
 	csrfTTL    = 24 * time.Hour
 )
 
-// cookie returns the value of a cookie of ours, "" when it is absent or not of our form.
+// cookie returns the value of a cookie of ours, "" when it is absent or not of our form. One that is not 32 bytes in
+// canonical base64url was not set by us and counts as absent: it is replaced, not answered with an error that would
+// come back at every visit.
 func (s *Server) cookie(r *http.Request, name string) string {
 	c, err := r.Cookie(s.cookieName(name))
 	if err != nil {
@@ -46,6 +48,8 @@ func (s *Server) keepCookie(w http.ResponseWriter, r *http.Request, name string,
 
 // setCookie sends a cookie; ttl below zero deletes it.
 func (s *Server) setCookie(w http.ResponseWriter, name, value string, ttl time.Duration) {
+	// Lax, not Strict: the way back from the provider is a navigation from another site, and must bring the binding
+	// cookie. No Domain: sub-domains have their own owners.
 	c := &http.Cookie{
 		Name: s.cookieName(name), Value: value, Path: "/", MaxAge: int(ttl / time.Second),
 		HttpOnly: true, Secure: !s.loopback, SameSite: http.SameSiteLaxMode,
@@ -56,6 +60,7 @@ func (s *Server) setCookie(w http.ResponseWriter, name, value string, ttl time.D
 	http.SetCookie(w, c)
 }
 
+// cookieName is the name on the wire, as the issuer's scheme has it.
 func (s *Server) cookieName(name string) string {
 	if s.loopback {
 		return name
@@ -63,7 +68,8 @@ func (s *Server) cookieName(name string) string {
 	return hostPrefix + name
 }
 
-// randomValue returns 256 random bits in base64url.
+// randomValue returns 256 random bits in base64url. Nobody guesses one, so that a hash without salt is enough to
+// store it.
 func randomValue() string {
 	raw := make([]byte, cookieSize)
 	_, _ = rand.Read(raw) // never fails (crypto/rand)

@@ -12,10 +12,12 @@
 //	/callback                                     callback.go    the provider's answer; RFC 9207
 //	/token                                        token.go, refresh.go   RFC 6749 §3.2, RFC 9700 §4.14
 //	/revoke                                       revoke.go      RFC 7009
-//	/status, /signin, /signout, /grants/end       status.go, signin.go
+//	/status, /grants/end                          status.go      one's own connections
+//	/signin, /signout                             signin.go      the status page's sign-in
 //
-// Server.Verify (verify.go), Server.UpstreamToken (upstreamtoken.go) and Server.Ended (observer.go) are what the MCP
-// endpoint asks.
+// server.go has the rows with their methods and sizes (endpoint.go says what a row means; package web enforces it).
+// Server.Verify, Server.Claims (verify.go), Server.UpstreamToken, Server.Userinfo (upstreamtoken.go), Server.Ended
+// (observer.go) and Server.FirstCall (server.go) are what the MCP endpoint asks.
 //
 // # The life of a grant
 //
@@ -24,13 +26,23 @@
 //	/callback    the provider's code becomes upstream tokens; one commit makes the grant, with a code of ours
 //	/token       the code becomes the first pair: refresh token of generation 1, access token naming it
 //	/mcp         every call reads the grant: once it has ended, its access tokens are dead
-//	/token       refresh: the verdict is the store's; the provider is asked first if its token is due (flight.go)
+//	/token       refresh: the verdict is the store's; the provider is asked first if its token is due (refresh.go)
 //	the end      one transition with one reason; the upstream token is given back to the provider afterwards (loop.go)
 //
 // # Where a rule lives
 //
-// Who may ask: client.go, clientauth.go. Which browser: cookies.go, form.go. Who may sign in: access.go. What a refresh
-// token says: refreshtoken.go; an access token: accesstoken.go. What the provider's answer does to a grant: settle.go;
-// a grant in doubt: doubt.go; a provider on a wrong database: suspects.go. Errors leave as *oauth.Error; the pipeline's
-// one exit (package web) writes them.
+//	which programs may ask, how they prove who they are    client.go, clientauth.go
+//	which browser a form or an answer comes from           cookies.go, form.go
+//	who may sign in                                        access.go
+//	what a refresh token says, what an access token        refreshtoken.go, accesstoken.go
+//	how often somebody may ask, what the keys may be       ratelimit.go, limitsconfig.go, config.go
+//
+// The provider's tokens have files of their own (protocol.md §8). flight.go: one flight for a grant, and what answers
+// without one. ask.go: the one request, its intent before it. settle.go: what the answer does to the grant. pause.go:
+// how long a grant rests after a failure. doubt.go: an answer that may have been lost, in this run or an earlier one.
+// suspects.go: a provider on a wrong database. loop.go: keep-alive, sweep, and the tokens of ended grants.
+//
+// request.go is what a request notes for its log line, observer.go what follows from the journal, metrics.go the other
+// numbers, pages.go and identity.go what leaves this package. Errors leave as *oauth.Error; the pipeline's one exit
+// (package web) writes them.
 package auth

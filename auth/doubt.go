@@ -20,6 +20,7 @@ func (s *Server) beforeAsking(ctx context.Context, up storage.Upstream, want ren
 	if !inDoubt(up) || s.upstream.Rotation == upstream.RotationNone {
 		return renewed{}, false
 	}
+	// First what costs nothing: the stored access token, unless the provider must be asked or has called it dead.
 	if !want.force && up.Access != want.refused && s.usable(up, s.now(), 0) {
 		return renewed{token: up.Access}, true // doubt is about the next refresh, not about this token
 	}
@@ -31,7 +32,8 @@ func (s *Server) beforeAsking(ctx context.Context, up storage.Upstream, want ren
 			return s.endByProvider(ctx, up, oauth.UpstreamLost), true
 		}
 	}
-	// by uptime: a step of the wall clock makes it neither shorter nor longer
+	// By uptime: a step of the wall clock makes it neither shorter nor longer. It counts from our start: a request
+	// that an earlier process sent may still be on its way to the provider.
 	if left := s.started + s.upstream.Holdoff.D() - s.uptime(); left > 0 {
 		return renewed{trouble: oauth.UpstreamInDoubt, since: up.TroubleSince, retryAfter: left}, true
 	}
@@ -53,11 +55,13 @@ func (s *Server) resumeIntents(ctx context.Context) error {
 		return err
 	}
 	for _, id := range ids {
+		// Through the grant's one flight: a call may already be asking for it.
 		r := s.renew(ctx, id, renewal{resume: true, wait: s.upstream.Timeout.D()})
 		if r.trouble == oauth.StorageUnavailable {
 			return r.err // the next round tries again
 		}
 	}
+	// Once a run: intents of our own are settled by the flights that made them.
 	s.resumed.Store(true)
 	return nil
 }
@@ -94,6 +98,7 @@ func (s *Server) withoutRefreshToken(ctx context.Context, up storage.Upstream) (
 	return s.endByProvider(ctx, up, oauth.UpstreamSessionExpired), true
 }
 
+// latest is the later of two times; the zero time is before all others.
 func latest(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a

@@ -3,7 +3,8 @@ package auth
 import "net/http"
 
 // Endpoint is one row of the endpoint table (protocol.md §1). The request pipeline enforces what the row says
-// (methods, media type, size, CORS, cache headers), so that Handle only does the work.
+// (methods, media type, size, CORS, cache headers), so that Handle only does the work. What is held there for all
+// cannot be forgotten by one.
 type Endpoint struct {
 	Path    string
 	Methods []string // exactly these; HEAD and OPTIONS follow from Cache and CORS

@@ -13,7 +13,8 @@ import (
 // One flight per grant asks the provider, whoever needs the answer: the token endpoint, a tool call, the keep-alive or
 // a recheck (protocol.md §8.1). A flight is detached from its callers: a client that hangs up cancels nothing.
 
-// renewal says what a caller needs of the upstream token. The zero renewal needs one with margin left.
+// renewal says what a caller needs of the upstream token. The zero renewal needs one with margin left. At most one of
+// the kinds force, keepalive, recheck and resume is set.
 type renewal struct {
 	force     bool         // ask the provider whatever the token's age (row 9 of the refresh table)
 	keepalive bool         // ask if the keep-alive is due
@@ -41,7 +42,8 @@ func (r renewed) unavailable() error {
 	return e
 }
 
-// flights are the flights under way and the pauses after failed ones, by grant id.
+// flights are the flights under way and the pauses after failed ones, by grant id. mu guards all of it and the
+// judging of a flight; it is never held over the store or the network.
 type flights struct {
 	mu     sync.Mutex
 	flying map[string]*flight
@@ -49,6 +51,7 @@ type flights struct {
 	slots  chan struct{} // `parallel` requests to the provider at once
 }
 
+// flight is one errand to the provider, and what those who wait for it will get.
 type flight struct {
 	grantID string
 	want    renewal // of the caller who started it
@@ -61,10 +64,12 @@ type flight struct {
 	judging bool // under flights.mu: tokens are stored whose id_token is not judged yet
 }
 
+// newFlights has no flight under way. parallel is `[provider] parallel`.
 func newFlights(parallel int) *flights {
 	return &flights{flying: map[string]*flight{}, paused: map[errand]pause{}, slots: make(chan struct{}, parallel)}
 }
 
+// errClosing is the cause in the log: outside it is trouble that passes, and the restarted server answers.
 var errClosing = errors.New("the server is about to end")
 
 // serves says whether the outcome of f, started by somebody else, answers want too. A recheck, a keep-alive that was
@@ -80,6 +85,8 @@ func (f *flight) serves(want renewal) bool {
 func (s *Server) renew(ctx context.Context, grantID string, want renewal) renewed {
 	timer := time.NewTimer(want.wait)
 	defer timer.Stop()
+	// Another's flight may have been for something else. Then what it left behind is read again, and a flight of our
+	// own begins unless that is enough by now.
 	for {
 		if r, ok := s.fresh(grantID, want); ok {
 			return r
@@ -92,13 +99,15 @@ func (s *Server) renew(ctx context.Context, grantID string, want renewal) renewe
 			}
 		case <-timer.C:
 			return s.stillFlying(grantID)
+		// the client hung up; the flight goes on (protocol.md §8.1 rule 2)
 		case <-ctx.Done():
 			return renewed{trouble: oauth.UpstreamUnreachable, err: ctx.Err()}
 		}
 	}
 }
 
-// board joins the grant's flight or starts one, which is then the caller's own.
+// board joins the grant's flight or starts one, which is then the caller's own. Looking and entering are one step
+// under the lock: a grant never has two flights.
 func (s *Server) board(ctx context.Context, grantID string, want renewal) (f *flight, own bool) {
 	s.flights.mu.Lock()
 	defer s.flights.mu.Unlock()
@@ -119,7 +128,8 @@ func (s *Server) board(ctx context.Context, grantID string, want renewal) (f *fl
 	return f, true
 }
 
-// land publishes a flight's result.
+// land publishes a flight's result. The flight leaves the table before done is closed: who was woken finds it gone
+// and may start another.
 func (s *Server) land(f *flight) {
 	if f.result.trouble == oauth.Internal {
 		f.result = s.rest(errand{grant: f.grantID}, f.result)
@@ -145,13 +155,15 @@ func (s *Server) judging(grantID string) bool {
 	return f != nil && f.judging
 }
 
+// judge marks the flight whose tokens wait for their id_token: stored against a crash, and given to nobody.
 func (s *Server) judge(f *flight) {
 	s.flights.mu.Lock()
 	defer s.flights.mu.Unlock()
 	f.judging = true
 }
 
-// stillFlying answers a caller whose patience ended before the flight did.
+// stillFlying answers a caller whose patience ended before the flight did. The time of the first failure comes along,
+// since the outage grace counts from it.
 func (s *Server) stillFlying(grantID string) renewed {
 	r := renewed{trouble: oauth.UpstreamUnreachable, retryAfter: time.Second, err: errors.New("provider has not answered yet")}
 	if up, err := s.store.Upstream(grantID); err == nil {
@@ -166,6 +178,7 @@ func (s *Server) fresh(grantID string, want renewal) (renewed, bool) {
 	unjudged := s.judging(grantID) // asked before and after the reading: a flight may have passed meanwhile
 	g, err := s.store.Grant(grantID)
 	switch {
+	// our own trouble is no verdict on the grant
 	case err != nil && !errors.Is(err, storage.ErrNotFound):
 		return renewed{trouble: oauth.StorageUnavailable, err: err}, true
 	case err != nil || g.Ended != "":
@@ -177,6 +190,7 @@ func (s *Server) fresh(grantID string, want renewal) (renewed, bool) {
 		return s.endedGrant(grantID), true
 	case err != nil:
 		return renewed{trouble: oauth.StorageUnavailable, err: err}, true
+	// these tokens are another person's: they serve for nothing, not even for being renewed (protocol.md §8.2)
 	case up.Quarantined:
 		return quarantined(up), true
 	case unjudged || s.judging(grantID) || !s.enough(g, up, want):
@@ -191,12 +205,14 @@ func (s *Server) enough(g storage.Grant, up storage.Upstream, want renewal) bool
 	switch {
 	case want.force:
 		return false
+	// a flight of the present run has replaced or removed it meanwhile
 	case want.resume:
 		return up.Intent == nil
 	case want.keepalive:
 		return up.KeepaliveAt.IsZero() || up.KeepaliveAt.After(now)
 	case want.recheck:
 		return !s.recheckDue(g, now)
+	// another token than the refused one has come in meanwhile: it will do
 	case want.refused != "" && up.Access == want.refused:
 		return false
 	}

@@ -11,17 +11,20 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
-// ticketToken is the form token of a consent page: only the browser with the cookie can post this ticket.
+// ticketToken is the form token of a consent page: only the browser with the cookie can post this ticket. The ticket
+// enters as its hash, so that the message stays short.
 func (s *Server) ticketToken(cookie, ticket string) string {
-	hash := sha256.Sum256([]byte(ticket))
+	hash := hashOf(ticket)
 	return s.formToken(cookie, "ticket", string(hash[:]))
 }
 
-// pathToken is the form token of every other form: for one path and one sign-in.
+// pathToken is the form token of every other form: for one path and one sign-in. A token seen in one form opens no
+// other, and none outlives its sign-in. signin is the cookie's value, "" for the sign-in button itself.
 func (s *Server) pathToken(cookie, path, signin string) string {
 	return s.formToken(cookie, path, signin)
 }
 
+// formToken derives rather than stores: a form works after a restart, in every tab, as long as the cookie lives.
 func (s *Server) formToken(cookie, purpose, detail string) string {
 	m := hmac.New(sha256.New, s.csrfKey)
 	for _, part := range []string{cookie, purpose, detail} {
@@ -37,6 +40,8 @@ func (s *Server) formToken(cookie, purpose, detail string) string {
 // Sec-Fetch-Site, Sec-Fetch-Mode, then the token. want gets the CSRF cookie and returns the token expected.
 func (s *Server) checkForm(r *http.Request, token string, want func(cookie string) string) error {
 	h := r.Header
+	// Headers that a browser does not send are no fault: older ones know no Sec-Fetch-*. The token then decides
+	// alone.
 	switch {
 	case len(h.Values("Origin")) > 1, len(h.Values("Origin")) == 1 && h.Get("Origin") != s.issuer:
 		return csrf("origin")
@@ -45,6 +50,7 @@ func (s *Server) checkForm(r *http.Request, token string, want func(cookie strin
 	case h.Get("Sec-Fetch-Mode") != "" && h.Get("Sec-Fetch-Mode") != "navigate":
 		return csrf("sec-fetch-mode")
 	}
+	// Empty values are refused before comparing: an absent cookie must not match a token over nothing.
 	cookie := s.cookie(r, csrfCookie)
 	if cookie == "" || token == "" || !hmac.Equal([]byte(token), []byte(want(cookie))) {
 		return csrf("token")
@@ -52,6 +58,7 @@ func (s *Server) checkForm(r *http.Request, token string, want func(cookie strin
 	return nil
 }
 
+// csrf names what did not hold for the log alone.
 func csrf(which string) error {
 	e := oauth.Fail(oauth.AccessDenied, oauth.CSRFFailed)
 	return e.Because(errors.New("form refused: " + which))
@@ -59,20 +66,31 @@ func csrf(which string) error {
 
 // formParams reads and parses a form's body once. The pipeline has checked its media type and bounds its size.
 func formParams(r *http.Request) (oauth.Params, error) {
-	body, err := io.ReadAll(r.Body)
+	body, err := readBody(r, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid))
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return oauth.Params{}, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).With(http.StatusRequestEntityTooLarge)
-		}
-		return oauth.Params{}, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(err)
+		return oauth.Params{}, err
 	}
 	p, err := oauth.ParseParams(string(body))
 	if err != nil {
 		return p, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(err)
 	}
+	// RFC 6749 §3.2: no parameter twice, but RFC 8707 §2 lets resource repeat.
 	if name := p.Repeated("resource"); name != "" {
 		return p, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(errors.New("repeated: " + name))
 	}
 	return p, nil
+}
+
+// readBody reads a body whose size the pipeline bounds. One that is too large has a refusal of the endpoint's own, as
+// 413; one that ends early is nobody's business but the log's.
+func readBody(r *http.Request, tooLarge *oauth.Error) ([]byte, error) {
+	body, err := io.ReadAll(r.Body)
+	var limit *http.MaxBytesError
+	switch {
+	case errors.As(err, &limit):
+		return nil, tooLarge.With(http.StatusRequestEntityTooLarge)
+	case err != nil:
+		return nil, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(err)
+	}
+	return body, nil
 }

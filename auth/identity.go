@@ -8,7 +8,8 @@ import (
 )
 
 // Identity is who stands behind an MCP request, as its access token and the living grant say. It is made anew for
-// each request, in a session too.
+// each request, in a session too. It holds what a call needs at once; claims are read when a tool asks for them
+// (UserClaims).
 type Identity struct {
 	GrantID    string
 	Subject    string // the provider's sub

@@ -10,18 +10,18 @@ import (
 
 // LimitsConfig is `[limits]`. The rates are for one address, an IPv6 address counting as its /64.
 type LimitsConfig struct {
-	RegisterPerHour    int            `toml:"register_per_hour"`
-	AuthorizePerMinute int            `toml:"authorize_per_minute"`
-	ConsentPerMinute   int            `toml:"consent_per_minute"`
-	FailedPerMinute    int            `toml:"failed_per_minute"`
-	CIMDPerHost        int            `toml:"cimd_per_host_per_minute"`
-	CIMDParallel       int            `toml:"cimd_parallel"`
-	PendingMax         int            `toml:"pending_max"`
-	PendingPerBrowser  int            `toml:"pending_per_browser"`
-	PendingPerAddress  int            `toml:"pending_per_address"`
-	HeaderMax          int            `toml:"header_max"` // bytes
-	HeaderTimeout      oauth.Duration `toml:"header_timeout"`
-	BodyTimeout        oauth.Duration `toml:"body_timeout"`
+	RegisterPerHour    int            `toml:"register_per_hour"`        // only metadata that is not stored yet counts
+	AuthorizePerMinute int            `toml:"authorize_per_minute"`     // requests at /authorize
+	ConsentPerMinute   int            `toml:"consent_per_minute"`       // answers to them, and sign-ins
+	FailedPerMinute    int            `toml:"failed_per_minute"`        // failing answers of /token and /revoke
+	CIMDPerHost        int            `toml:"cimd_per_host_per_minute"` // metadata documents fetched from one host
+	CIMDParallel       int            `toml:"cimd_parallel"`            // such fetches at once
+	PendingMax         int            `toml:"pending_max"`              // approvals that wait for the provider, in all
+	PendingPerBrowser  int            `toml:"pending_per_browser"`      // the same, of one binding cookie
+	PendingPerAddress  int            `toml:"pending_per_address"`      // the same, of one address
+	HeaderMax          int            `toml:"header_max"`               // bytes
+	HeaderTimeout      oauth.Duration `toml:"header_timeout"`           // to read a request's header
+	BodyTimeout        oauth.Duration `toml:"body_timeout"`             // to read a request's body
 }
 
 // DefaultLimits returns the defaults of protocol.md §9.
@@ -33,7 +33,8 @@ func DefaultLimits() LimitsConfig {
 	}
 }
 
-// Validate reports all faults at once, each with its key path.
+// Validate reports all faults at once, each with its key path. Zero is refused everywhere: it would shut an endpoint,
+// and never means "no limit".
 func (c LimitsConfig) Validate() error {
 	var faults []error
 	for _, n := range []struct {
@@ -63,6 +64,7 @@ func (c LimitsConfig) Validate() error {
 	return errors.Join(faults...)
 }
 
+// seconds, minutes and hours spell defaults and bounds as the configuration does.
 func seconds(n int) oauth.Duration { return oauth.Duration(time.Duration(n) * time.Second) }
 func minutes(n int) oauth.Duration { return oauth.Duration(time.Duration(n) * time.Minute) }
 func hours(n int) oauth.Duration   { return oauth.Duration(time.Duration(n) * time.Hour) }

@@ -22,7 +22,8 @@ const (
 	suspectsKept = 24 * time.Hour
 )
 
-// Run sweeps, gives upstream tokens back and keeps idle grants alive, until ctx is done.
+// Run sweeps, gives upstream tokens back and keeps idle grants alive, until ctx is done. A step that fails is logged
+// and comes again with the next round: nothing that is swept here may stop the server.
 func (s *Server) Run(ctx context.Context) error {
 	ticker := time.NewTicker(loopEvery)
 	defer ticker.Stop()
@@ -39,14 +40,16 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// Step is one round of the loop.
+// Step is one round of the loop. Its parts do not wait for each other's success: a provider that is down keeps no
+// expired code alive.
 func (s *Server) Step(ctx context.Context) error {
 	s.forgetPauses()
 	s.suspects.forget(s.uptime() - suspectsKept)
 	return errors.Join(s.resumeIntents(ctx), s.sweep(ctx), s.revokeDue(ctx), s.keepAlive(ctx))
 }
 
-// wakeLoop makes the loop look at once for what a request has left to do.
+// wakeLoop makes the loop look at once for what a request has left to do. One waiting wake-up is enough: the round
+// that it starts sees whatever was committed before.
 func (s *Server) wakeLoop() {
 	select {
 	case s.wake <- struct{}{}:
@@ -54,6 +57,7 @@ func (s *Server) wakeLoop() {
 	}
 }
 
+// sweep ends what is over by time, batch after batch: between two of them other writers get their turn.
 func (s *Server) sweep(ctx context.Context) error {
 	for ctx.Err() == nil {
 		more, err := s.store.Sweep(ctx, storage.SweepLimits{
@@ -71,6 +75,7 @@ func (s *Server) sweep(ctx context.Context) error {
 // rounds of `parallel` and stops after one that failed: a provider that hangs must not hold up the loop.
 func (s *Server) revokeDue(ctx context.Context) error {
 	for ctx.Err() == nil {
+		// Each round asks anew: what was revoked, or failed and got a later time, is not due any more.
 		due, err := s.store.RevokeDue(s.now(), s.upstream.Parallel)
 		if err != nil || len(due) == 0 {
 			return err
@@ -106,10 +111,13 @@ func (s *Server) revokeUpstream(ctx context.Context, grantID string) (revoked bo
 	if err != nil {
 		return false, err
 	}
+	// The provider ends the whole session with one of its tokens: the last grant of a session takes it along, earlier
+	// ones leave it.
 	living, _, err := s.store.Siblings(grantID)
 	if err != nil {
 		return false, err
 	}
+	// The refresh token, if there is one: with it the access tokens should go, too (RFC 7009 §2.1).
 	token := up.Refresh
 	if token == "" {
 		token = up.Access
@@ -127,6 +135,7 @@ func (s *Server) revokeUpstream(ctx context.Context, grantID string) (revoked bo
 func (s *Server) countRevocation(err error) oauth.Reason {
 	result, reason := "ok", oauth.OK
 	switch {
+	// its logout endpoint would end other applications' sessions too (protocol.md §6)
 	case errors.Is(err, upstream.ErrNoRevocation):
 		result, reason = "unsupported", oauth.UpstreamConfig
 	case err != nil:
@@ -137,7 +146,8 @@ func (s *Server) countRevocation(err error) oauth.Reason {
 }
 
 // keepAlive refreshes idle grants before the provider's own idle limits end them. Each asks through the grant's one
-// flight, so that nothing is asked twice; `parallel` bounds how many at once.
+// flight, so that nothing is asked twice; `parallel` bounds how many at once. It waits for none of them: a slow
+// provider must not hold up the sweep.
 func (s *Server) keepAlive(ctx context.Context) error {
 	due, err := s.store.KeepaliveDue(s.now(), batch)
 	if err != nil {
@@ -164,6 +174,7 @@ func (s *Server) keepaliveAt(t upstream.Tokens, now time.Time) time.Time {
 		if every == 0 {
 			return time.Time{}
 		}
+		// Grants that were made together, after an outage say, drift apart this way.
 		every += time.Duration((rand.Float64() - 0.5) * 0.2 * float64(every))
 		if !t.RefreshExpires.IsZero() {
 			every = min(every, half)

@@ -10,7 +10,8 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
-// serverMetadata is the authorization server metadata (RFC 8414 §2), exactly what protocol.md §2 lists.
+// serverMetadata is the authorization server metadata (RFC 8414 §2), exactly what protocol.md §2 lists. A field that
+// is not in that list is left out rather than false or empty: clients differ in what they make of it.
 type serverMetadata struct {
 	Issuer                 string      `json:"issuer"`
 	AuthorizationEndpoint  string      `json:"authorization_endpoint"`
@@ -38,11 +39,13 @@ type resourceMetadata struct {
 	Name                 string      `json:"resource_name"`
 }
 
-// offlineAccess is understood and echoed; refresh tokens are issued without it too.
+// offlineAccess is understood and echoed; refresh tokens are issued without it too. It is offered all the same, since
+// some clients ask only for what scopes_supported names.
 const offlineAccess = "offline_access"
 
 // serverMetadata returns the bytes of the metadata document, made once at start.
 func (s *Server) serverMetadata() []byte {
+	// Confidential clients are the operator's own (protocol.md §3.4); all others are public: "none".
 	methods := []string{"none", "client_secret_basic", "client_secret_post"}
 	m := serverMetadata{
 		Issuer: s.issuer, AuthorizationEndpoint: s.issuer + "/authorize", TokenEndpoint: s.issuer + "/token",
@@ -66,7 +69,8 @@ func (s *Server) resourceMetadata() []byte {
 	})
 }
 
-// resourceScopes are the scopes that the resource itself knows: all but offline_access.
+// resourceScopes are the scopes that the resource itself knows: all but offline_access. It is a matter between client
+// and authorization server, and opens nothing at the resource.
 func (s *Server) resourceScopes() oauth.Scope {
 	var out oauth.Scope
 	for _, name := range s.known {
@@ -77,6 +81,8 @@ func (s *Server) resourceScopes() oauth.Scope {
 	return out
 }
 
+// jwks publishes the public halves, of replaced keys too while tokens signed with them live. It is written anew each
+// time, since keys change while the server runs.
 func (s *Server) jwks(w http.ResponseWriter, _ *http.Request) error {
 	var set jose.JSONWebKeySet
 	for _, k := range s.store.SigningKeys() {
@@ -87,7 +93,8 @@ func (s *Server) jwks(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, set)
 }
 
-// fixed serves bytes made at start.
+// fixed serves bytes made at start. No request can change a byte of them: what a Host header could do to an issuer is
+// CVE-2025-64101.
 func fixed(body []byte) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Content-Type", "application/json")
@@ -108,6 +115,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
+// mustJSON encodes at start, where a fault is one of the program.
 func mustJSON(v any) []byte {
 	body, err := json.Marshal(v)
 	if err != nil {

@@ -13,13 +13,14 @@ import (
 
 // metrics are the numbers of the authorization server. Labels come from closed sets: grant types, outcomes, reasons.
 type metrics struct {
-	tokens          *prometheus.CounterVec
-	registrations   *prometheus.CounterVec
-	refreshes       *prometheus.CounterVec
-	upstreamSeconds *prometheus.HistogramVec
-	revocations     *prometheus.CounterVec
+	tokens          *prometheus.CounterVec   // answers of /token
+	registrations   *prometheus.CounterVec   // answers of /register
+	refreshes       *prometheus.CounterVec   // both legs
+	upstreamSeconds *prometheus.HistogramVec // how long the provider takes
+	revocations     *prometheus.CounterVec   // upstream tokens given back
 }
 
+// newMetrics registers them; a name that is taken is a fault of the program and panics.
 func newMetrics(reg prometheus.Registerer) *metrics {
 	f := promauto.With(reg)
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
@@ -43,6 +44,8 @@ func (s *Server) alarm(ctx context.Context, reason oauth.Reason, what string, ca
 	s.observer.alarm(ctx, reason, what, cause)
 }
 
+// countRefresh counts one request to the provider by what it said and by what became of the grant: "Good" can still
+// end one, by the access rules.
 func (s *Server) countRefresh(a upstream.Answer, r renewed) {
 	reason := oauth.RefreshOK
 	switch {

@@ -14,7 +14,8 @@ import (
 )
 
 // Observer hears of every journal event and of every grant's end after its commit: log line, metric and closing
-// streams all follow from the journal, so that they cannot disagree with it. main hands its methods to the store.
+// streams all follow from the journal, so that they cannot disagree with it. main hands its methods to the store. It
+// exists before the server, since the store needs it to open. mu guards waits.
 type Observer struct {
 	log    *slog.Logger
 	events *prometheus.CounterVec
@@ -22,7 +23,7 @@ type Observer struct {
 	alarms *prometheus.CounterVec
 
 	mu    sync.Mutex
-	waits map[string]map[chan struct{}]struct{}
+	waits map[string]map[chan struct{}]struct{} // by grant id: who is told of its end
 }
 
 // NewObserver returns an Observer that counts in reg.
@@ -50,6 +51,7 @@ func (o *Observer) Event(e storage.Event) {
 	if step := steps[e.Reason]; step != "" {
 		o.logins.WithLabelValues(step).Inc()
 	}
+	// An end is what an operator looks for; all else is in the request's own line.
 	level := slog.LevelDebug
 	if e.Reason.Group() == oauth.GroupEnded {
 		level = slog.LevelInfo
@@ -63,6 +65,7 @@ func (o *Observer) Alarm(reason oauth.Reason, err error) {
 	o.alarm(context.Background(), reason, "alarm", err)
 }
 
+// alarm is also for causes that belong to a request, which its line then names.
 func (o *Observer) alarm(ctx context.Context, reason oauth.Reason, what string, cause error) {
 	o.alarms.WithLabelValues(string(reason)).Inc()
 	o.log.LogAttrs(ctx, slog.LevelError, what, slog.String("reason", string(reason)), slog.Any("cause", cause),
@@ -88,10 +91,12 @@ func (o *Observer) wait(ctx context.Context, grantID string) <-chan struct{} {
 		o.waits[grantID] = map[chan struct{}]struct{}{}
 	}
 	o.waits[grantID][ch] = struct{}{}
+	// Streams come and go while their grant lives for months: without this the map would only grow.
 	context.AfterFunc(ctx, func() { o.forget(grantID, ch) })
 	return ch
 }
 
+// forget drops a channel whose stream is over.
 func (o *Observer) forget(grantID string, ch chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -101,8 +106,9 @@ func (o *Observer) forget(grantID string, ch chan struct{}) {
 	}
 }
 
-// Ended returns a channel that is closed when the grant ends. It is forgotten when ctx is done. A grant that has ended
-// already gives a closed channel.
+// Ended returns a channel that is closed when the grant ends. It is forgotten when ctx is done. A grant that has
+// ended already gives a closed channel. The order matters: entered first and read then, an end between the two is
+// heard of either way.
 func (s *Server) Ended(ctx context.Context, grantID string) <-chan struct{} {
 	ch := s.observer.wait(ctx, grantID)
 	g, err := s.store.Grant(grantID) // it may have ended just before we waited, or so long ago that it is forgotten

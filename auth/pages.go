@@ -8,14 +8,16 @@ import (
 )
 
 // Pages are the pages that the authorization server hands out, filled in by package web. Each writes the whole
-// answer; an error means that nothing was written.
+// answer; an error means that nothing was written. This package knows no HTML, and package web no rules: a page gets
+// everything that it shows.
 type Pages struct {
 	Consent func(w http.ResponseWriter, r *http.Request, p ConsentPage) error
 	Status  func(w http.ResponseWriter, r *http.Request, p StatusPage) error
 	SignIn  func(w http.ResponseWriter, r *http.Request, p SignInPage) error
 }
 
-// ConsentPage is the question "may this client use this resource for you?" (protocol.md §4.3).
+// ConsentPage is the question "may this client use this resource for you?" (protocol.md §4.3). It names no user: the
+// one who signs in at the provider next may be another.
 type ConsentPage struct {
 	Client       PageClient
 	Ticket       string // sealed authorization request, hidden form field
@@ -71,7 +73,7 @@ type PageGrant struct {
 	Scopes    []string     // sentences
 }
 
-// SignInPage is the status page for somebody not signed in.
+// SignInPage is the status page for somebody not signed in. It asks for nothing: who it is, the provider says.
 type SignInPage struct {
 	Token     string // form token for /signin
 	SignInTTL oauth.Duration

@@ -5,6 +5,8 @@ import (
 	"time"
 )
 
+// The pause after a failure, by grant (protocol.md §8.1 rule 2): however many callers need the token, a provider in
+// trouble hears of each grant once a pause.
 const (
 	backoffLow  = time.Second
 	backoffHigh = 2 * time.Minute
@@ -17,8 +19,9 @@ type errand struct {
 	recheck bool
 }
 
-// pause keeps a grant from asking again too soon. It lives in memory, since a restart may ask at once, and is measured
-// by uptime, since a clock that is set back must not make it longer.
+// pause keeps a grant from asking again too soon. It lives in memory, since a restart may ask at once, and is
+// measured by uptime, since a clock that is set back must not make it longer. last is what callers are answered
+// meanwhile.
 type pause struct {
 	until    time.Duration // uptime
 	failures int
@@ -35,6 +38,7 @@ func (s *Server) resting(e errand) (renewed, bool) {
 		return renewed{}, false
 	}
 	r := p.last
+	// what is left of the pause, so that a client comes back when asking makes sense
 	r.retryAfter = p.until - now
 	return r, true
 }
@@ -59,7 +63,8 @@ func (s *Server) awake(e errand) {
 	delete(s.flights.paused, e)
 }
 
-// forgetPauses drops the memory of grants that nobody has asked for again.
+// forgetPauses drops the memory of grants that nobody has asked for again. Some minutes longer than the pause itself:
+// failures in a row must be counted on, or the pause would never grow.
 func (s *Server) forgetPauses() {
 	now := s.uptime()
 	s.flights.mu.Lock()

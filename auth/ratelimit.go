@@ -19,7 +19,8 @@ const (
 )
 
 // limiter allows so many events per address and time. The empty address (a proxy on this host that no
-// `trusted_proxies` names) is not limited: it would be everybody.
+// `trusted_proxies` names) is not limited: it would be everybody. mu guards the map and, with it, what is in the
+// buckets.
 type limiter struct {
 	mu      sync.Mutex
 	events  int
@@ -27,6 +28,7 @@ type limiter struct {
 	buckets map[string]*rate.Limiter
 }
 
+// newLimiter allows a burst of all events at once, and then one every so often.
 func newLimiter(events int, every time.Duration) *limiter {
 	return &limiter{events: events, every: every, buckets: map[string]*rate.Limiter{}}
 }
@@ -45,6 +47,7 @@ func (l *limiter) allow(address string, now time.Time) error {
 		b = rate.NewLimiter(rate.Every(l.every/time.Duration(l.events)), l.events)
 		l.buckets[key] = b
 	}
+	// A refused event takes nothing from the bucket: who goes on hammering is not locked out for longer.
 	if b.AllowN(now, 1) {
 		return nil
 	}
@@ -53,6 +56,8 @@ func (l *limiter) allow(address string, now time.Time) error {
 	return e
 }
 
+// makeRoom lets addresses go at the bound. One that is forgotten gets a full bucket: a flood may win itself some
+// requests, but no memory.
 func (l *limiter) makeRoom(now time.Time) {
 	if len(l.buckets) < maxAddresses {
 		return
@@ -76,6 +81,7 @@ func limitKey(address string) string {
 	if err != nil {
 		return ""
 	}
+	// ::ffff:192.0.2.1 is the same customer as 192.0.2.1
 	addr = addr.Unmap()
 	if addr.Is4() {
 		return addr.String()
@@ -87,12 +93,14 @@ func limitKey(address string) string {
 	return prefix.String()
 }
 
-// limiters are the budgets of `[limits]`, by endpoint.
+// limiters are the budgets of `[limits]`, by endpoint. LimitsConfig has the bounds that the store and the fetcher
+// keep.
 type limiters struct {
 	LimitsConfig
 	register, authorize, consent, failed *limiter
 }
 
+// newLimiters has all buckets full: a restart forgives.
 func newLimiters(c LimitsConfig) *limiters {
 	return &limiters{
 		LimitsConfig: c,

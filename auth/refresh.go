@@ -16,7 +16,7 @@ const outageTTL = 10 * time.Minute
 // refresh exchanges a refresh token (RFC 6749 §6; protocol.md §5.3 and §5.4). The verdict is computed inside the
 // store's transition; what happens here before it is reading, and asking the provider.
 func (s *Server) refresh(ctx context.Context, c client, p oauth.Params) (*tokenAnswer, error) {
-	// 1. The token itself: form and MAC (row 1), before anything else is looked at.
+	// 1. The token itself: form and MAC (row 1), before anything else is looked at. Here a stranger's guesses end.
 	token, g, err := s.presentedToken(ctx, p)
 	if err != nil {
 		return nil, err
@@ -30,8 +30,10 @@ func (s *Server) refresh(ctx context.Context, c client, p oauth.Params) (*tokenA
 		return nil, oauth.Unavailable(oauth.StorageUnavailable, err)
 	}
 	switch {
+	// before scope and resource: a dead or strange token gets no other answer, whatever else is wrong
 	case row == storage.RowEnded, row == storage.RowOtherClient:
 		return nil, s.refuseRefresh(g, row, reason)
+	// trouble, not invalid_grant: the client keeps its token until an operator has looked (protocol.md §8.2)
 	case g.State == storage.StateQuarantined && row.Serves():
 		return nil, quarantined(storage.Upstream{}).unavailable()
 	}
@@ -40,7 +42,8 @@ func (s *Server) refresh(ctx context.Context, c client, p oauth.Params) (*tokenA
 	if err != nil {
 		return nil, err
 	}
-	// 4. The provider, if its token is due (rows 5 and 9).
+	// 4. The provider, if its token is due (rows 5 and 9). Row 6 asks nobody: its successor was paid for by the
+	// request that made it. Rows 4, 7 and 8 end the grant in step 5.
 	ttl := s.tokens.AccessTTL.D()
 	if row == storage.RowCurrent || row == storage.RowAhead {
 		if ttl, err = s.askProviderFirst(ctx, &presented, row); err != nil {
@@ -51,7 +54,8 @@ func (s *Server) refresh(ctx context.Context, c client, p oauth.Params) (*tokenA
 	return s.rotate(ctx, presented, scope, ttl)
 }
 
-// presentedToken is row 1: unreadable, of no grant, or with a bad MAC.
+// presentedToken is row 1: unreadable, of no grant, or with a bad MAC. All three answer alike, so that nobody can ask
+// which grants exist.
 func (s *Server) presentedToken(ctx context.Context, p oauth.Params) (refreshToken, storage.Grant, error) {
 	raw := p.Get("refresh_token")
 	if raw == "" {
@@ -74,6 +78,8 @@ func (s *Server) presentedToken(ctx context.Context, p oauth.Params) (refreshTok
 }
 
 // authenticGrant returns the grant, living or not, whose key made the token; storage.ErrNotFound for any other token.
+// The client under the MAC is the grant's own, so a token that another client presents is authentic: row 3 is the
+// store's to say.
 func (s *Server) authenticGrant(token refreshToken) (storage.Grant, error) {
 	g, err := s.store.Grant(token.grantID)
 	if err != nil {
@@ -99,8 +105,10 @@ func (s *Server) narrowed(p oauth.Params, g storage.Grant) (oauth.Scope, error) 
 	if err != nil {
 		return nil, oauth.Fail(oauth.InvalidScope, oauth.ScopeInvalid).Because(err)
 	}
+	// A scope of the grant counts as known even when the configuration no longer names it.
 	asked = asked.Keep(s.known.Union(g.Scope))
 	switch {
+	// absent, or nothing that we know: as if absent (protocol.md §5.3, Scope)
 	case len(asked) == 0:
 		return g.Scope, nil
 	case asked.Contains(oauth.Scope{offlineAccess}) && !g.Scope.Has(offlineAccess):
@@ -112,7 +120,9 @@ func (s *Server) narrowed(p oauth.Params, g storage.Grant) (oauth.Scope, error) 
 	return asked, nil
 }
 
-// askProviderFirst renews the upstream token if it is due, and says how long the access token may live.
+// askProviderFirst renews the upstream token if it is due, and says how long the access token may live. It runs
+// before anything of the client's is spent, so a 503 here costs the client nothing: it comes again with the same
+// token.
 func (s *Server) askProviderFirst(ctx context.Context, p *storage.Presented, row storage.Row) (time.Duration, error) {
 	want := renewal{wait: s.upstream.TokenWait.D()}
 	if row == storage.RowAhead {
@@ -127,9 +137,11 @@ func (s *Server) askProviderFirst(ctx context.Context, p *storage.Presented, row
 		return 0, grantEnded(oauth.InvalidGrant, renewed.ended)
 	case renewed.trouble == "":
 		return s.tokens.AccessTTL.D(), nil
+	// A client that hung up gets no rotation that it would not hear of.
 	case ctx.Err() != nil, renewed.trouble == oauth.SubjectChanged, !s.withinGrace(renewed):
 		return 0, renewed.unavailable()
 	}
+	// The journal says so: somebody whose account was closed meanwhile goes on until the grace is over.
 	p.Event.Reason = oauth.RefreshOutage
 	return min(outageTTL, s.tokens.AccessTTL.D()), nil
 }
@@ -149,11 +161,13 @@ func (s *Server) adoptAhead(ctx context.Context, p storage.Presented) (mustAsk b
 	if err != nil {
 		return false, oauth.Unavailable(oauth.StorageUnavailable, err)
 	}
+	// the flight of the first request has settled the doubt, so the second need not force another
 	return up.InDoubt, nil
 }
 
 // withinGrace says whether clients may go on refreshing through the trouble: until outage_grace after the first
-// failed attempt since the provider's last good answer.
+// failed attempt since the provider's last good answer. Trouble of our own store is no outage: nothing could be
+// committed anyway.
 func (s *Server) withinGrace(r renewed) bool {
 	grace := s.tokens.OutageGrace.D()
 	if grace == 0 || r.trouble == oauth.StorageUnavailable {
@@ -190,6 +204,7 @@ func (s *Server) refuseRefresh(g storage.Grant, row storage.Row, reason oauth.Re
 	return oauth.Fail(oauth.InvalidGrant, reason)
 }
 
+// limitsOf are the spans that the store judges by.
 func (s *Server) limitsOf() storage.Limits {
 	return storage.Limits{Idle: s.tokens.RefreshIdle.D(), MaxAge: s.tokens.RefreshMax.D(), RetryWindow: s.tokens.RetryWindow.D()}
 }

@@ -18,13 +18,13 @@ import (
 // The HMAC is under the grant's own key, over all that stands before it and the client id. The prefixes of our
 // credentials serve secret scanners.
 const (
-	refreshPrefix  = "hmcp_rt_"
-	codePrefix     = "hmcp_ac_"
-	ticketPrefix   = "hmcp_tk_"
-	clientIDPrefix = "hmcp_ci_"
+	refreshPrefix  = "hmcp_rt_" // refresh token
+	codePrefix     = "hmcp_ac_" // authorization code
+	ticketPrefix   = "hmcp_tk_" // ticket in the consent form
+	clientIDPrefix = "hmcp_ci_" // id of a dynamic registration
 
-	refreshVersion = 1
-	grantIDSize    = 26
+	refreshVersion = 1  // of the layout; another is none of ours
+	grantIDSize    = 26 // of rand.Text
 	refreshHead    = 1 + grantIDSize + 4
 	refreshSize    = refreshHead + sha256.Size
 )
@@ -33,8 +33,8 @@ const (
 type refreshToken struct {
 	grantID string
 	gen     uint32
-	head    []byte
-	mac     []byte
+	head    []byte // what the MAC is over
+	mac     []byte // not compared yet
 }
 
 // mintRefreshToken returns the refresh token of generation gen. The same arguments give the same token: a retry gets
@@ -48,7 +48,8 @@ func mintRefreshToken(key []byte, grantID string, gen uint32, clientID string) o
 	return oauth.Secret(refreshPrefix + base64.RawURLEncoding.EncodeToString(raw))
 }
 
-// parseRefreshToken takes s apart; ok is false when it cannot be one of ours.
+// parseRefreshToken takes s apart; ok is false when it cannot be one of ours. Strict decoding and one length: a token
+// has one spelling, so that two spellings never look like two holders.
 func parseRefreshToken(s string) (t refreshToken, ok bool) {
 	encoded, found := strings.CutPrefix(s, refreshPrefix)
 	if !found || len(encoded) != base64.RawURLEncoding.EncodedLen(refreshSize) {
@@ -66,11 +67,14 @@ func parseRefreshToken(s string) (t refreshToken, ok bool) {
 	}, true
 }
 
-// authentic says whether t was minted by us for a grant with this key and client.
+// authentic says whether t was minted by us for a grant with this key and client. An empty key authenticates nothing:
+// a record without one must not make everybody's MAC over nothing good.
 func (t refreshToken) authentic(key []byte, clientID string) bool {
 	return len(key) > 0 && hmac.Equal(t.mac, refreshMAC(key, t.head, clientID))
 }
 
+// refreshMAC covers the client id, which is not in the token itself: moved to another client's grant, it would not
+// hold. All parts before it are of fixed size, so that no other parts give the same message.
 func refreshMAC(key, head []byte, clientID string) []byte {
 	m := hmac.New(sha256.New, key)
 	m.Write(head)

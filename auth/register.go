@@ -1,13 +1,10 @@
 package auth
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,6 +16,9 @@ import (
 
 // Dynamic client registration (RFC 7591; protocol.md §3.1). The client id is derived from the metadata, so that the
 // clients that register at every connect get the same id again, without a write and even after it was pruned.
+//
+// The name is counted in characters, since it is for people; the minimum age keeps a flood of registrations from
+// pushing out a client that is just logging in.
 const (
 	maxClientName   = 100 // characters
 	maxRedirectURIs = 10
@@ -26,7 +26,8 @@ const (
 	clientMinAge    = time.Hour // a registration is never evicted younger than this
 )
 
-// metadata is the client metadata that we use and echo (RFC 7591 §2). All else is ignored and never fetched.
+// metadata is the client metadata that we use and echo (RFC 7591 §2). All else is ignored and never fetched. Its JSON
+// is what the client id is derived from: another field, order or omitempty would give every client a new id.
 type metadata struct {
 	RedirectURIs    []string `json:"redirect_uris"`
 	Name            string   `json:"client_name,omitempty"`
@@ -45,6 +46,7 @@ type registration struct {
 	AuthMethod string `json:"token_endpoint_auth_method"`
 }
 
+// register is the endpoint.
 func (s *Server) register(w http.ResponseWriter, r *http.Request) error {
 	m, err := s.readMetadata(r)
 	if err != nil {
@@ -63,7 +65,9 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusCreated, answer)
 }
 
-// registerClient stores the client unless it is there already. Only new metadata counts against the address.
+// registerClient stores the client unless it is there already. Only new metadata counts against the address. A known
+// client is answered without a write, as often as it likes: some register at every connect. client_id_issued_at is
+// then that of the first time.
 func (s *Server) registerClient(r *http.Request, m metadata) (registration, bool, error) {
 	now := s.now()
 	id := s.clientID(m)
@@ -98,13 +102,9 @@ func (s *Server) readMetadata(r *http.Request) (metadata, error) {
 	if !isJSON(r.Header.Get("Content-Type")) {
 		return metadata{}, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).With(http.StatusUnsupportedMediaType)
 	}
-	body, err := io.ReadAll(r.Body)
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return metadata{}, oauth.Fail(oauth.InvalidClientMetadata, oauth.RegistrationInvalid).With(http.StatusRequestEntityTooLarge)
-	}
+	body, err := readBody(r, oauth.Fail(oauth.InvalidClientMetadata, oauth.RegistrationInvalid))
 	if err != nil {
-		return metadata{}, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(err)
+		return metadata{}, err
 	}
 	m, err := parseMetadata(body)
 	if err != nil {
@@ -113,7 +113,8 @@ func (s *Server) readMetadata(r *http.Request) (metadata, error) {
 	return m.normalised(oauth.RedirectRules{Issuer: s.issuer, PrivateSchemes: s.clients.PrivateSchemes})
 }
 
-// parseMetadata reads the members that we use, by their exact names.
+// parseMetadata reads the members that we use, by their exact names. encoding/json would take "Redirect_URIs" for one
+// of them (RFC 8259 §8.3).
 func parseMetadata(body []byte) (m metadata, err error) {
 	o, err := oauth.ParseObject(body, maxJSONDepth)
 	if err != nil {
@@ -153,6 +154,7 @@ func (m metadata) normalised(rules oauth.RedirectRules) (metadata, error) {
 			return refuse(oauth.InvalidRedirectURI, "redirect_uris[%d] is there twice", i)
 		}
 	}
+	// Absent means authorization_code and code (RFC 7591 §2).
 	if len(m.GrantTypes) > 0 && !slices.Contains(m.GrantTypes, "authorization_code") {
 		return refuse(oauth.InvalidClientMetadata, "grant_types without authorization_code")
 	}
@@ -162,13 +164,16 @@ func (m metadata) normalised(rules oauth.RedirectRules) (metadata, error) {
 	if _, err := oauth.ParseScope(m.Scope); err != nil {
 		return refuse(oauth.InvalidClientMetadata, "scope: %w", err)
 	}
+	// for people to read: what could make them read something else is removed, not refused
 	m.Name = oauth.DisplayText(m.Name, maxClientName)
 	if (oauth.RedirectRules{}).Check(m.URI) != nil || oauth.RedirectKind(m.URI) != oauth.KindHTTPS {
 		m.URI = "" // shown as text: a bad one is no reason to refuse the client
 	}
+	// It is echoed and has no effect; a value that nobody defined is not ours to repeat.
 	if m.ApplicationType != "native" && m.ApplicationType != "web" {
 		m.ApplicationType = ""
 	}
+	// RFC 7591 §3.2.1: we may replace what was asked, and say so in the answer. Every client gets refresh tokens.
 	m.GrantTypes = []string{"authorization_code", "refresh_token"}
 	m.ResponseTypes = []string{"code"}
 	return m, nil
@@ -187,11 +192,11 @@ func (s *Server) clientID(m metadata) string {
 	if err != nil {
 		panic(fmt.Sprintf("encode client metadata: %v", err)) // strings alone always encode
 	}
-	mac := hmac.New(sha256.New, s.clientIDKey)
-	mac.Write(canonical)
-	return clientIDPrefix + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))[:22]
+	// 22 characters are 132 bits: nobody finds other metadata with the same id
+	return clientIDPrefix + base64.RawURLEncoding.EncodeToString(keyedHash(s.clientIDKey, canonical))[:22]
 }
 
+// isJSON says whether a Content-Type is application/json, whatever its parameters.
 func isJSON(contentType string) bool {
 	media, _, _ := strings.Cut(contentType, ";")
 	return strings.EqualFold(strings.TrimSpace(media), "application/json")

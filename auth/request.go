@@ -19,6 +19,7 @@ type RequestInfo struct {
 	notes notes
 }
 
+// notes are what the way down has found out so far.
 type notes struct {
 	grant, client, subject string
 	reason                 oauth.Reason
@@ -28,12 +29,14 @@ type notes struct {
 
 type requestKey struct{}
 
-// WithRequest returns a context that carries info.
+// WithRequest returns a context that carries info. The pipeline makes one for each request; work in the background
+// keeps it, so that its journal events name the request that caused them.
 func WithRequest(ctx context.Context, info *RequestInfo) context.Context {
 	return context.WithValue(ctx, requestKey{}, info)
 }
 
-// Request returns the RequestInfo of ctx, or a fresh empty one: never nil.
+// Request returns the RequestInfo of ctx, or a fresh empty one: never nil. What is noted in the empty one is lost:
+// work that no request caused has nobody to tell.
 func Request(ctx context.Context) *RequestInfo {
 	if info, ok := ctx.Value(requestKey{}).(*RequestInfo); ok {
 		return info
@@ -68,6 +71,7 @@ func (i *RequestInfo) Fail(e *oauth.Error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.notes.code, i.notes.reason, i.notes.cause = e.Code, e.Reason, e.Cause
+	// how the grant ended says more than that it has
 	if e.Ended != "" {
 		i.notes.reason = e.Ended
 	}
@@ -86,6 +90,7 @@ func (i *RequestInfo) Noted() oauth.Reason {
 // LogAttrs returns what was noted, for the log line at the request's end. Empty notes are left out.
 func (i *RequestInfo) LogAttrs() []slog.Attr {
 	i.mu.Lock()
+	// a copy, so that the lock is not held while the line is built
 	n := i.notes
 	i.mu.Unlock()
 	out := []slog.Attr{slog.String("request", i.ID)}

@@ -9,8 +9,9 @@ import (
 	"hostedmcp/storage"
 )
 
-// POST /revoke (RFC 7009; protocol.md §6). A token of the asking client ends its grant; everything else is 200 without
-// effect. 200 is said only after the commit.
+// POST /revoke (RFC 7009; protocol.md §6). A token of the asking client ends its grant; everything else is 200
+// without effect. 200 is said only after the commit. An unknown token is no error, since its client can do nothing
+// about it (RFC 7009 §2.2).
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request) error {
 	err := s.revokeToken(r)
 	if err != nil {
@@ -20,6 +21,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// token_type_hint is not read: our tokens show what they are (RFC 7009 §2.1 lets us).
 func (s *Server) revokeToken(r *http.Request) error {
 	ctx := r.Context()
 	p, err := formParams(r)
@@ -38,6 +40,8 @@ func (s *Server) revokeToken(r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	// RFC 7009 §2.1: the token must have been issued to the client that asks. Somebody else's ends nothing, and the
+	// answer does not say that it is one.
 	if g.ID == "" || g.ClientID != c.id || g.Ended != "" {
 		return nil
 	}
@@ -63,6 +67,7 @@ func (s *Server) revocable(token string) (storage.Grant, error) {
 	}
 	g, err := s.livingGrant(t)
 	var e *oauth.Error
+	// A 200 would say that the token is dead, and nobody could read whether it is (CVE-2020-15223).
 	if errors.As(err, &e) && e.Reason == oauth.StorageUnavailable {
 		return g, err
 	}
@@ -72,7 +77,8 @@ func (s *Server) revocable(token string) (storage.Grant, error) {
 	return g, nil
 }
 
-// end ends one grant and starts giving its upstream token back.
+// end ends one grant and starts giving its upstream token back. The user does not wait for the provider: the commit
+// has made the tokens worthless here, and the loop tries the rest for days.
 func (s *Server) end(ctx context.Context, g storage.Grant, reason oauth.Reason) error {
 	info := Request(ctx)
 	info.Grant(g.ID, g.ClientID, s.logSubject(g.Subject))
@@ -80,6 +86,7 @@ func (s *Server) end(ctx context.Context, g storage.Grant, reason oauth.Reason) 
 		return oauth.Unavailable(oauth.StorageUnavailable, err)
 	}
 	info.Reason(reason)
+	// now rather than with the next tick; a crash in between loses nothing, the store holds what is due
 	s.wakeLoop()
 	return nil
 }

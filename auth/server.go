@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -13,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"crypto/hmac"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hostedmcp/auth/cimd"
@@ -23,7 +22,8 @@ import (
 	"hostedmcp/storage"
 )
 
-// Options is what a Server is made of. All are required unless they say otherwise.
+// Options is what a Server is made of. All are required unless they say otherwise. The configurations must have
+// passed their Validate.
 type Options struct {
 	Issuer string // I: the origin of public_url (protocol.md §2)
 	Name   string // resource_name
@@ -44,15 +44,18 @@ type Options struct {
 	Pages    Pages
 
 	DocumentDialer cimd.Dialer // tests only: lets metadata documents come from loopback
-	Now            func() time.Time
-	Log            *slog.Logger
-	Registerer     prometheus.Registerer
+	// Now is the wall clock; nil = time.Now. Log nil = nothing is logged.
+	Now        func() time.Time
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
 }
 
-// Server is the authorization server. Its endpoints share one state machine, which lives in the store.
+// Server is the authorization server. Its endpoints share one state machine, which lives in the store. What it keeps
+// in memory besides (flights, pauses, suspicions, verified tokens) may be lost at any time: a restart costs some work
+// and no connection.
 type Server struct {
-	issuer, resource, name string
-	loopback               bool // http issuer: cookies without __Host- and Secure
+	issuer, resource, name string // I, I/mcp, and what people call it
+	loopback               bool   // http issuer: cookies without __Host- and Secure
 
 	access   AccessConfig
 	tokens   TokensConfig
@@ -60,9 +63,9 @@ type Server struct {
 	limits   *limiters
 	upstream upstream.Config
 
-	baseline, known oauth.Scope
+	baseline, known oauth.Scope // what every client gets; all that may be asked for, in order
 	sentences       map[string]string
-	registered      map[string]client
+	registered      map[string]client // by client id: those of the operator
 
 	store     *storage.Store
 	provider  *upstream.Provider
@@ -71,8 +74,9 @@ type Server struct {
 	pages     Pages
 	metrics   *metrics
 	log       *slog.Logger
-	now       func() time.Time
+	now       func() time.Time // whole seconds, wall clock, as the store keeps them
 
+	// Drawn from the store key, which is never rotated: what they made is compared with what they make.
 	csrfKey, clientIDKey, subjectKey, sidKey []byte
 
 	verified verified
@@ -87,9 +91,10 @@ type Server struct {
 	stop context.CancelFunc
 	work sync.WaitGroup
 
+	// closing guards closed: no work begins once Close has begun to wait for it.
 	closing sync.RWMutex
 	closed  bool
-	wake    chan struct{}
+	wake    chan struct{} // holds at most one wake-up of the loop
 }
 
 // New returns a Server. It does no network I/O.
@@ -109,6 +114,7 @@ func New(o Options) (*Server, error) {
 		registered: registeredClients(o.Clients.Registered),
 		store:      o.Store, provider: o.Provider, observer: o.Observer, pages: o.Pages,
 		metrics: newMetrics(o.Registerer), log: o.Log,
+		// Round(0) drops the monotonic reading, which stands still while the machine sleeps (style.md, 9).
 		now:     func() time.Time { return o.Now().Round(0).Truncate(time.Second) },
 		csrfKey: o.Store.Key("csrf"), clientIDKey: o.Store.Key("client_id"), subjectKey: o.Store.Key("log-subject"),
 		sidKey:   o.Store.Key("sid"),
@@ -117,6 +123,7 @@ func New(o Options) (*Server, error) {
 	}
 	s.started = s.uptime()
 	s.setScopes(o)
+	// The same rules for every kind of client, by whichever way its redirect URIs came.
 	rules := oauth.RedirectRules{Issuer: o.Issuer, PrivateSchemes: o.Clients.PrivateSchemes}
 	s.documents = cimd.New(o.Clients.cimd(o.Limits), rules, o.Now, o.DocumentDialer, o.Log)
 	s.life, s.stop = context.WithCancel(context.Background())
@@ -124,7 +131,8 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// setScopes orders what may be asked for: baseline, further scopes, offline_access.
+// setScopes orders what may be asked for: baseline, further scopes, offline_access. The order is that of
+// scopes_supported. A sentence of the configuration wins over ours.
 func (s *Server) setScopes(o Options) {
 	s.baseline = oauth.Scope(o.Baseline)
 	s.known = s.baseline.Union(oauth.Scope(o.Scopes)).Union(oauth.Scope{offlineAccess})
@@ -137,7 +145,8 @@ func (s *Server) setScopes(o Options) {
 	}
 }
 
-// Endpoints returns the rows of the endpoint table (protocol.md §1) that are the authorization server's.
+// Endpoints returns the rows of the endpoint table (protocol.md §1) that are the authorization server's. Sizes and
+// methods stand here and nowhere else; the pipeline holds requests to them before Handle is called.
 func (s *Server) Endpoints() []Endpoint {
 	get, post := []string{"GET"}, []string{"POST"}
 	public := func(path string, body []byte) Endpoint {
@@ -159,6 +168,7 @@ func (s *Server) Endpoints() []Endpoint {
 		{Path: "/signout", Methods: post, Page: true, Form: true, MaxBody: 4 << 10, Handle: s.signOut},
 		{Path: "/grants/end", Methods: post, Page: true, Form: true, MaxBody: 4 << 10, Handle: s.endGrants},
 	}
+	// without it /register is a path that does not exist, as the metadata say
 	if s.clients.Register {
 		rows = append(rows, Endpoint{
 			Path: "/register", Methods: post, CORS: CORSAny, MaxBody: 64 << 10, Handle: s.register,
@@ -167,7 +177,8 @@ func (s *Server) Endpoints() []Endpoint {
 	return rows
 }
 
-// FirstCall notes that the grant was used for the first time, apart from the call itself.
+// FirstCall notes that the grant was used for the first time, apart from the call itself. A call must not wait for a
+// commit; if it is lost in a crash, the next call notes it.
 func (s *Server) FirstCall(ctx context.Context, grantID string) {
 	ev := s.event(ctx, oauth.FirstCall, "")
 	s.background(ctx, func(ctx context.Context) {
@@ -178,7 +189,8 @@ func (s *Server) FirstCall(ctx context.Context, grantID string) {
 }
 
 // background runs f with the values of ctx until it returns or the server closes; false says that it is closing and f
-// will not run. A panic in it is our own fault, not the end of the process.
+// will not run. A panic in it is our own fault, not the end of the process. It goes on when the client hangs up: what
+// the provider has been asked must be heard and stored.
 func (s *Server) background(ctx context.Context, f func(context.Context)) bool {
 	s.closing.RLock()
 	defer s.closing.RUnlock()
@@ -203,6 +215,7 @@ func (s *Server) background(ctx context.Context, f func(context.Context)) bool {
 // Close takes no new work, waits for that in the background until ctx is done, then cancels it. Tokens that the provider
 // has just given are committed before it returns, unless the store itself cannot write.
 func (s *Server) Close(ctx context.Context) {
+	// The lock waits for nobody's work, only for background to have counted what it has let in.
 	s.closing.Lock()
 	s.closed = true
 	s.closing.Unlock()
@@ -222,11 +235,19 @@ func (s *Server) logSubject(subject string) string {
 	if subject == "" {
 		return ""
 	}
-	m := hmac.New(sha256.New, s.subjectKey)
-	m.Write([]byte(subject))
-	return hex.EncodeToString(m.Sum(nil)[:8])
+	return hex.EncodeToString(keyedHash(s.subjectKey, []byte(subject))[:8])
 }
 
+// keyedHash is HMAC-SHA-256 (RFC 2104): what is found by it can be computed again by us alone. Unlike a plain hash, it
+// also hides what could be guessed, such as a user's name.
+func keyedHash(key, message []byte) []byte {
+	m := hmac.New(sha256.New, key)
+	m.Write(message)
+	return m.Sum(nil)
+}
+
+// hashOf is how a credential of full randomness is stored and looked up: by SHA-256, without salt.
 func hashOf(s string) [sha256.Size]byte { return sha256.Sum256([]byte(s)) }
 
+// isUnavailable says that the store is in trouble, which passes, and has judged nothing.
 func isUnavailable(err error) bool { return errors.Is(err, storage.ErrUnavailable) }

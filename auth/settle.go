@@ -12,7 +12,7 @@ import (
 )
 
 // settle commits what the provider answered to a refresh (the table of protocol.md §8.2) and says what the callers
-// get.
+// get. The flight's ctx never ends here: an answer that was paid for is written down even while the server stops.
 func (s *Server) settle(ctx context.Context, try attempt, a upstream.Answer) renewed {
 	switch a.Outcome {
 	case upstream.Good, upstream.Unverified, upstream.Quarantined:
@@ -22,13 +22,15 @@ func (s *Server) settle(ctx context.Context, try attempt, a upstream.Answer) ren
 	case upstream.Suspect:
 		return s.suspect(ctx, try, a)
 	case upstream.ConfigFault:
+		// every grant will meet it, and none of them is to blame: the operator must look, nobody is logged out
 		s.alarm(ctx, oauth.UpstreamConfig, "the provider refuses us, not the user: check client id, secret and issuer", a.Err)
 	}
 	return s.trouble(ctx, try.up, a)
 }
 
 // endReason tells the refusals that a lost answer explains from real ones: after a lost answer, a provider that
-// rotates refuses the token it has already replaced.
+// rotates refuses the token it has already replaced. Without rotation the old token stays good, so there a refusal is
+// a real one.
 func (s *Server) endReason(try attempt, a upstream.Answer) oauth.Reason {
 	if try.doubted && a.Spent && s.upstream.Rotation != upstream.RotationNone {
 		return oauth.UpstreamLost
@@ -48,6 +50,8 @@ func (s *Server) keep(ctx context.Context, try attempt, a upstream.Answer) renew
 		return s.notKept(saved.GrantID, err)
 	}
 	if a.Pending {
+		// Fetching a key may take as long as the provider likes. The rotated token is safe on disk by now, whatever
+		// happens meanwhile.
 		a = s.provider.Settle(ctx, try.request, a)
 		try.up.Gen++ // of the record that was just written
 		if saved = s.answered(ctx, try, a); a.Outcome == upstream.Good {
@@ -70,6 +74,7 @@ func (s *Server) kept(ctx context.Context, try attempt, a upstream.Answer) renew
 	case a.Outcome == upstream.Quarantined:
 		s.alarm(ctx, oauth.SubjectChanged, "the provider named another person for a grant; it is stopped", a.Err)
 		return renewed{trouble: oauth.SubjectChanged, since: s.now(), retryAfter: quarantineRetry}
+	// an id_token that cannot be judged takes no token away: its user did nothing (protocol.md §8.2)
 	case a.Outcome == upstream.Unverified:
 		s.alarm(ctx, oauth.IDTokenInvalid, "tokens kept, claims not renewed", a.Err)
 	case a.Claims != nil:
@@ -81,7 +86,8 @@ func (s *Server) kept(ctx context.Context, try attempt, a upstream.Answer) renew
 }
 
 // answered is the transition that a good answer asks for. An answer without a refresh token leaves the old one in use
-// (RFC 6749 §6), and its keep-alive. Quarantined tokens are kept alive for nobody.
+// (RFC 6749 §6), and its keep-alive. Quarantined tokens are kept alive for nobody. The generation is counted on by
+// one: a commit under an older number is refused, so that no late answer overwrites a newer one.
 func (s *Server) answered(ctx context.Context, try attempt, a upstream.Answer) storage.SavedUpstream {
 	t := a.Tokens
 	if t.Refresh == "" {
@@ -115,8 +121,9 @@ func (t attempt) said(a upstream.Answer) oauth.Reason {
 	return oauth.OK
 }
 
-// saveUntilKept returns nil once the tokens are on disk, storage.ErrEnded when the grant ended meanwhile, and gives up
-// only when the process ends.
+// saveUntilKept returns nil once the tokens are on disk, storage.ErrEnded when the grant ended meanwhile, and gives
+// up only when the process ends. The provider may have killed the old token already, so these are the only ones:
+// giving up early would log the user out over a full disk.
 func (s *Server) saveUntilKept(ctx context.Context, saved storage.SavedUpstream) error {
 	for {
 		err := s.store.SaveUpstream(ctx, saved)
@@ -125,6 +132,7 @@ func (s *Server) saveUntilKept(ctx context.Context, saved storage.SavedUpstream)
 		}
 		s.log.ErrorContext(ctx, "new upstream tokens cannot be saved; trying again every second", "grant", saved.GrantID, "error", err)
 		select {
+		// the process ends and the tokens with it; the intent on disk makes the next start doubt the old ones
 		case <-s.life.Done():
 			return err
 		case <-time.After(time.Second):
@@ -143,7 +151,8 @@ func (s *Server) notKept(grantID string, err error) renewed {
 	return renewed{trouble: oauth.StorageUnavailable, err: err}
 }
 
-// endByProvider ends the grant because the provider, or a rule over what it says, ended the sign-in.
+// endByProvider ends the grant because the provider, or a rule over what it says, ended the sign-in. The loop is
+// woken, since its upstream tokens may still be good for something and are to be given back.
 func (s *Server) endByProvider(ctx context.Context, up storage.Upstream, reason oauth.Reason) renewed {
 	if _, err := s.store.EndGrant(ctx, up.GrantID, reason, s.event(ctx, reason, "")); err != nil {
 		return renewed{trouble: oauth.StorageUnavailable, err: err}
@@ -161,7 +170,8 @@ func (s *Server) forgetTrouble(grantID string) {
 }
 
 // trouble records a failure that ends nothing, and makes the grant pause. The intent goes unless the answer may have
-// been lost: then, and only then, the token may be spent.
+// been lost: then, and only then, the token may be spent. The failure goes on record, not into memory alone: the
+// outage grace counts over restarts.
 func (s *Server) trouble(ctx context.Context, up storage.Upstream, a upstream.Answer) renewed {
 	after, err := s.store.FailUpstream(ctx, storage.FailedUpstream{
 		GrantID: up.GrantID, Gen: up.Gen, Reason: a.Reason, InDoubt: a.Outcome == upstream.InDoubt,
@@ -192,6 +202,7 @@ func (s *Server) keepaliveAgain(up storage.Upstream, a upstream.Answer) time.Tim
 	if left := up.RefreshExpires.Sub(now); left > 0 {
 		wait = min(wait, left/4)
 	}
+	// Spread over a quarter, since all idle grants may have failed at the same moment.
 	again := now.Add(max(wait-rand.N(wait/4+1), a.RetryAfter))
 	if a.Outcome == upstream.InDoubt {
 		again = latest(again, up.Expires) // until then the stored token serves (protocol.md §8.3)
@@ -203,7 +214,8 @@ func (s *Server) keepaliveAgain(up storage.Upstream, a upstream.Answer) time.Tim
 }
 
 // suspect handles a refusal that could also mean a wrong or empty database behind the provider's name: the grant ends
-// only at a second one, suspect_after later, and not when it is one of many.
+// only at a second one, suspect_after later, and not when it is one of many. A company that restored its provider's
+// database must not find everybody logged out.
 func (s *Server) suspect(ctx context.Context, try attempt, a upstream.Answer) renewed {
 	now := s.uptime()
 	first := s.suspects.refused(try.up.GrantID, now)
@@ -220,7 +232,8 @@ func (s *Server) suspect(ctx context.Context, try attempt, a upstream.Answer) re
 	return s.trouble(ctx, try.up, a)
 }
 
-// upstreamRecord is what the store keeps of the provider's tokens.
+// upstreamRecord is what the store keeps of the provider's tokens. An answer counts as the provider's word on the
+// user: Answered is when it was last known to stand by the grant.
 func (s *Server) upstreamRecord(grantID string, gen uint32, t upstream.Tokens, now time.Time) storage.Upstream {
 	return storage.Upstream{
 		GrantID: grantID, Gen: gen, Access: t.Access, Refresh: t.Refresh, TokenType: t.TokenType, Scope: t.Scope,

@@ -1,10 +1,8 @@
 package auth
 
 import (
-	"crypto/sha256"
 	"errors"
 	"net/http"
-	"net/url"
 	"slices"
 
 	"hostedmcp/auth/oauth"
@@ -15,12 +13,14 @@ import (
 // ones are all shown.
 const maxListed = 200
 
-// status shows the signed-in user's own connections, or the sign-in button (protocol.md §4.3).
+// status shows the signed-in user's own connections, or the sign-in button (protocol.md §4.3). It reads the store
+// only, so that it also opens while the provider is down: that is when people look.
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	signin, cookie, err := s.signedIn(r)
 	if err != nil {
 		return err
 	}
+	// Form tokens name path and sign-in: one taken from this page ends nothing for the next user of the browser.
 	csrf := s.keepCookie(w, r, csrfCookie, csrfTTL)
 	if cookie == "" {
 		return s.pages.SignIn(w, r, SignInPage{Token: s.pathToken(csrf, "/signin", ""), SignInTTL: s.tokens.SigninTTL})
@@ -33,13 +33,14 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	return s.pages.Status(w, r, p)
 }
 
-// signedIn returns the browser's sign-in and its cookie; cookie is "" when there is none.
+// signedIn returns the browser's sign-in and its cookie; cookie is "" when there is none. An unknown or expired
+// cookie is no error: the page then shows the button.
 func (s *Server) signedIn(r *http.Request) (storage.SignIn, string, error) {
 	cookie := s.cookie(r, signinCookie)
 	if cookie == "" {
 		return storage.SignIn{}, "", nil
 	}
-	signin, err := s.store.SignIn(sha256.Sum256([]byte(cookie)))
+	signin, err := s.store.SignIn(hashOf(cookie))
 	switch {
 	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrExpired):
 		return storage.SignIn{}, "", nil
@@ -50,6 +51,7 @@ func (s *Server) signedIn(r *http.Request) (storage.SignIn, string, error) {
 	return signin, cookie, nil
 }
 
+// statusPage is what one person sees: the grants of the subject that signed in and of nobody else.
 func (s *Server) statusPage(signin storage.SignIn) (StatusPage, error) {
 	grants, err := s.store.GrantsOf(signin.Subject)
 	if err != nil {
@@ -93,12 +95,14 @@ func (s *Server) pageGrant(g storage.Grant) PageGrant {
 	}
 	p.GoodUntil = s.goodUntil(g)
 	if up, err := s.store.Upstream(g.ID); err == nil && up.Trouble != "" {
+		// An upstream record that cannot be read hides the trouble, not the connection: it can still be ended.
 		p.Reason, p.Trouble, p.Until = up.Trouble, up.TroubleSince, up.TroubleSince.Add(s.tokens.OutageGrace.D())
 	}
 	return p
 }
 
-// kindOf says how the grant's client is known now; its own record may be gone before the grant.
+// kindOf says how the grant's client is known now; its own record may be gone before the grant. What is configured
+// now counts before what was true at login, since it says who vouches for the name today.
 func (s *Server) kindOf(g storage.Grant) clientKind {
 	switch _, configured := s.registered[g.ClientID]; {
 	case configured:
@@ -128,6 +132,7 @@ func (s *Server) endGrants(w http.ResponseWriter, r *http.Request) error {
 		if err := s.end(r.Context(), g, oauth.UserRevoked); err != nil {
 			return err
 		}
+	// The form names whom it means, so that a page left open by somebody else ends nothing.
 	case subject == signin.Subject && subject != "":
 		ev := s.event(r.Context(), oauth.UserRevoked, "")
 		if _, err := s.store.EndSubject(r.Context(), subject, oauth.UserRevoked, ev); err != nil {
@@ -142,7 +147,8 @@ func (s *Server) endGrants(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// ownForm parses a form of the status page and checks that it came from it, under this sign-in.
+// ownForm parses a form of the status page and checks that it came from it, under this sign-in. The sign-in comes
+// before the token, which is made of it.
 func (s *Server) ownForm(r *http.Request, path string) (oauth.Params, storage.SignIn, error) {
 	p, err := formParams(r)
 	if err != nil {
@@ -159,7 +165,9 @@ func (s *Server) ownForm(r *http.Request, path string) (oauth.Params, storage.Si
 	return p, signin, err
 }
 
-func seeOther(w http.ResponseWriter, path string) {
-	w.Header().Set("Location", (&url.URL{Path: path}).String())
+// seeOther redirects with 303, which makes a GET of whatever brought the browser here: a form must not be sent on
+// (RFC 9700 §4.12). The target is used as it is: a registered redirect URI is kept byte for byte.
+func seeOther(w http.ResponseWriter, target string) {
+	w.Header().Set("Location", target)
 	w.WriteHeader(http.StatusSeeOther)
 }

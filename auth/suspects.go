@@ -36,6 +36,7 @@ func (s *suspects) refused(grantID string, now time.Duration) (first time.Durati
 		seen.first = now
 	}
 	seen.last = now
+	// No room means no memory, so that such a grant never ends this way: rather one too many that lives.
 	if known || len(s.at) < maxSuspects {
 		s.at[grantID] = seen
 	}
@@ -50,8 +51,8 @@ func (s *suspects) cleared(grantID string) {
 }
 
 // answered notes a good answer to a grant: the database behind the provider's name was the right one when the request
-// for it was sent. When it came says nothing: the last answers of the right database overtake, or are overtaken by, the
-// first refusals of the wrong one.
+// for it was sent. When it came says nothing: the last answers of the right database overtake, or are overtaken by,
+// the first refusals of the wrong one. Any grant's will do: one database holds them all.
 func (s *suspects) answered(grantID string, sent time.Duration) {
 	s.cleared(grantID)
 	s.mu.Lock()
@@ -66,6 +67,7 @@ func (s *suspects) widespread(grantID string, first time.Duration) bool {
 	if s.good && s.goodAt > first {
 		return false
 	}
+	// Last, not first: who was refused both before and since counts too.
 	others := 0
 	for id, seen := range s.at {
 		if id != grantID && seen.last >= first {

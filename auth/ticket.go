@@ -35,7 +35,8 @@ const ticketKind = "authorization request"
 
 var errTicket = errors.New("not a ticket of ours")
 
-// newTicket seals a fresh request id and expiry into t.
+// newTicket seals a fresh request id and expiry into t. A new id each time: one that was denied or used stays so,
+// whatever page is shown later. The data key is stored, so a restart does not invalidate open pages.
 func (s *Server) newTicket(t ticket, now time.Time) (string, error) {
 	t.RequestID = rand.Text()
 	t.Expires = now.Add(s.tokens.RequestTTL.D()).Unix()
@@ -49,7 +50,8 @@ func (s *Server) newTicket(t ticket, now time.Time) (string, error) {
 	return ticketPrefix + base64.RawURLEncoding.EncodeToString(sealed), nil
 }
 
-// openTicket returns what newTicket sealed; an expired ticket opens too, its Expires tells.
+// openTicket returns what newTicket sealed; an expired ticket opens too, its Expires tells. Whatever is wrong with it
+// has one answer, "start again": a stranger who bends tickets learns nothing.
 func (s *Server) openTicket(sealed string) (ticket, error) {
 	var t ticket
 	encoded, ok := strings.CutPrefix(sealed, ticketPrefix)
@@ -75,7 +77,8 @@ func (t ticket) client() client {
 	return client{id: t.Client, name: t.Name, kind: t.Kind, copyDate: t.CopyDate}
 }
 
-// page is the question that the ticket asks.
+// consentPage is the question that the ticket asks. Everything on it comes out of the ticket, so that what is shown
+// and what /consent acts on cannot differ.
 func (s *Server) consentPage(t ticket, sealed, token string, renewed bool) ConsentPage {
 	p := ConsentPage{
 		Client: t.client().page(t.RedirectURI), Ticket: sealed, Token: token, Renewed: renewed,
@@ -86,7 +89,7 @@ func (s *Server) consentPage(t ticket, sealed, token string, renewed bool) Conse
 	return p
 }
 
-// approval is what an approval stores of the ticket.
+// approval is what an approval stores of the ticket. State secret, binding and times are added by toProvider.
 func (t ticket) approval() storage.Request {
 	return storage.Request{
 		ID: t.RequestID, ClientID: t.Client, ClientName: t.Name, RedirectURI: t.RedirectURI, Scope: t.Scope.String(),

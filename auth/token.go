@@ -21,6 +21,8 @@ type tokenAnswer struct {
 	Scope        string `json:"scope"`
 }
 
+// token is the endpoint. Every answer counts under its grant type and reason, so that a client that loses tokens
+// shows in the metrics before its users call.
 func (s *Server) token(w http.ResponseWriter, r *http.Request) error {
 	answer, grantType, err := s.issue(r)
 	if err != nil {
@@ -38,7 +40,8 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, answer)
 }
 
-// issue authenticates the client and hands over to the grant type's own rules.
+// issue authenticates the client and hands over to the grant type's own rules. grantType is for the metric: of a
+// stranger's word only "other" gets there.
 func (s *Server) issue(r *http.Request) (answer *tokenAnswer, grantType string, err error) {
 	grantType = "other"
 	p, err := formParams(r)
@@ -66,6 +69,7 @@ func (s *Server) issue(r *http.Request) (answer *tokenAnswer, grantType string, 
 // tokens. Good answers never count: hosted clients share addresses.
 func (s *Server) withinBudget(ctx context.Context, err error) error {
 	var e *oauth.Error
+	// our own trouble is not the client's failing
 	if !errors.As(err, &e) || e.Status >= http.StatusInternalServerError {
 		return err
 	}
@@ -75,7 +79,8 @@ func (s *Server) withinBudget(ctx context.Context, err error) error {
 	return err
 }
 
-// pair mints the tokens of g's current generation. scope narrows the access token only.
+// pair mints the tokens of g's current generation. scope narrows the access token only. Both are computed and neither
+// is stored, so row 6 can give the same refresh token again.
 func (s *Server) pair(g storage.Grant, scope oauth.Scope, ttl time.Duration, now time.Time) (*tokenAnswer, error) {
 	key, err := s.store.GrantKey(g.ID)
 	if err != nil {
@@ -98,6 +103,7 @@ func (s *Server) redeem(ctx context.Context, c client, p oauth.Params) (*tokenAn
 	if code == "" || verifier == "" {
 		return nil, oauth.Fail(oauth.InvalidRequest, oauth.RequestInvalid).Because(errors.New("code or code_verifier"))
 	}
+	// RFC 8707 §2.2. It spends nothing, as the verifier's form below spends nothing.
 	if err := s.checkResource(p, s.resource); err != nil {
 		return nil, err
 	}
@@ -121,6 +127,8 @@ func (s *Server) redeem(ctx context.Context, c client, p oauth.Params) (*tokenAn
 	return s.pair(g, g.Scope, s.tokens.AccessTTL.D(), now)
 }
 
+// codeRefused turns the store's verdict into an answer. All but a foreign resource are invalid_grant (RFC 6749 §5.2),
+// the wire's reason says which.
 func (s *Server) codeRefused(g storage.Grant, verdict oauth.Reason) error {
 	switch verdict {
 	case oauth.GrantEnded:

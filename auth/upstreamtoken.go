@@ -23,6 +23,7 @@ func (s *Server) UpstreamToken(ctx context.Context, grantID string) (oauth.Secre
 // it hears what became of the request rather than that it is still under way.
 func (s *Server) toolWait() time.Duration { return s.upstream.Timeout.D() + time.Second }
 
+// upstreamToken renews for what is wanted; in trouble whatever is left of the stored token still serves.
 func (s *Server) upstreamToken(ctx context.Context, grantID string, want renewal) (oauth.Secret, error) {
 	r := s.renew(ctx, grantID, want)
 	switch {
@@ -37,7 +38,9 @@ func (s *Server) upstreamToken(ctx context.Context, grantID string, want renewal
 	return "", r.unavailable()
 }
 
-// remainder is the stored token that is nearly out but still valid: in trouble it serves.
+// remainder is the stored token that is nearly out but still valid: in trouble it serves. It is for calls alone:
+// /token answers trouble by the outage grace. The end of the grant, quarantine and an id_token that is not judged yet
+// are looked for again, since the flight has taken its time.
 func (s *Server) remainder(grantID string, want renewal) (oauth.Secret, bool) {
 	unjudged := s.judging(grantID)
 	g, err := s.store.Grant(grantID)
@@ -66,6 +69,7 @@ func (s *Server) Userinfo(ctx context.Context, grantID string) (json.RawMessage,
 		return nil, err
 	}
 	body, status, err := s.askUserinfo(ctx, token, g.Subject)
+	// Once, or a provider that refuses its own fresh tokens would be asked for ever.
 	if status == http.StatusUnauthorized {
 		if token, err = s.upstreamToken(ctx, grantID, renewal{refused: token, wait: s.toolWait()}); err != nil {
 			return nil, err
@@ -90,7 +94,8 @@ func (s *Server) askUserinfo(ctx context.Context, token oauth.Secret, subject st
 }
 
 // recheckDue says whether the provider's last good answer about a grant is older than `recheck`. One from the future
-// says that the clock was set back: how old it is nobody knows.
+// says that the clock was set back: how old it is nobody knows. It needs no more than the grant record, which the
+// call has read anyway.
 func (s *Server) recheckDue(g storage.Grant, now time.Time) bool {
 	age := now.Sub(g.Answered)
 	return age >= s.upstream.Recheck.D() || age < -leeway
@@ -107,6 +112,7 @@ func (s *Server) recheckIfDue(g storage.Grant, now time.Time) {
 			return
 		}
 	}
+	// The call does not wait and its context is not taken along: many calls share what comes of it.
 	s.board(context.Background(), g.ID, renewal{recheck: true, note: oauth.RecheckOK})
 }
 
@@ -128,6 +134,7 @@ func (s *Server) recheck(ctx context.Context, f *flight, up storage.Upstream) re
 	switch {
 	case r.trouble != "":
 		return r
+	// Without a refresh token nothing can be asked further: the grant ends with its access token.
 	case up.Refresh != "" && (status == http.StatusUnauthorized || errors.Is(err, upstream.ErrNoUserinfo)):
 		f.want.refused = up.Access
 		return s.refreshUpstream(ctx, f, up)

@@ -16,7 +16,8 @@ import (
 const maxVerified = 20_000
 
 // verified remembers which tokens had a good signature, by SHA-256, so that it is checked once. Whether the grant
-// lives is never remembered.
+// lives is never remembered. A hash and not the token is the key, so that the memory holds no credential. mu guards
+// all of it.
 type verified struct {
 	mu     sync.RWMutex
 	claims map[[sha256.Size]byte]*accessToken
@@ -25,13 +26,15 @@ type verified struct {
 
 const verifiedSweep = time.Minute // a full memory is searched for expired tokens no more often
 
-// accessToken is a token that held, with its scope parsed and its subject as the log shows it.
+// accessToken is a token that held, with its scope parsed and its subject as the log shows it. It is shared by all
+// requests that bring the token and never changed.
 type accessToken struct {
 	accessClaims
 	scope  oauth.Scope
 	logged string
 }
 
+// get returns nil for a token that was not seen, or was forgotten.
 func (v *verified) get(hash [sha256.Size]byte) *accessToken {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
@@ -67,7 +70,8 @@ func (v *verified) drop(hash [sha256.Size]byte) {
 }
 
 // Verify says who stands behind a bearer token. It reads the grant and writes nothing. Its errors are *oauth.Error
-// with code invalid_token (token_invalid, token_audience, token_expired, grant_ended) or temporarily_unavailable.
+// with code invalid_token (token_invalid, token_audience, token_expired, grant_ended) or temporarily_unavailable. Bad
+// tokens cost a signature check and are not remembered: strangers must not fill the memory.
 func (s *Server) Verify(ctx context.Context, bearer string) (*Identity, error) {
 	now := s.now()
 	t, err := s.accessToken(bearer, now)
@@ -83,6 +87,8 @@ func (s *Server) Verify(ctx context.Context, bearer string) (*Identity, error) {
 	if g.State == storage.StateQuarantined { // protocol.md §8.2: until an operator ends the grant
 		return nil, quarantined(storage.Upstream{}).unavailable()
 	}
+	// In memory; the store flushes it. This is the proof that the client holds this generation (protocol.md §5.3,
+	// `used`).
 	s.store.Use(g.ID, t.Gen, now)
 	s.recheckIfDue(g, now)
 	return &Identity{
@@ -91,12 +97,13 @@ func (s *Server) Verify(ctx context.Context, bearer string) (*Identity, error) {
 	}, nil
 }
 
-// accessToken returns the claims of a token that is ours and not expired.
+// accessToken returns the claims of a token that is ours and not expired. exp is judged anew each time, remembered or
+// not, by one clock and with its leeway.
 func (s *Server) accessToken(bearer string, now time.Time) (*accessToken, error) {
 	if len(bearer) == 0 || len(bearer) > maxAccessToken {
 		return nil, oauth.Fail(oauth.InvalidToken, oauth.TokenInvalid)
 	}
-	hash := sha256.Sum256([]byte(bearer))
+	hash := hashOf(bearer)
 	t := s.verified.get(hash)
 	known := t != nil
 	if !known {
@@ -135,6 +142,7 @@ func (s *Server) livingGrant(t *accessToken) (storage.Grant, error) {
 		return g, oauth.Unavailable(oauth.StorageUnavailable, err)
 	case g.Ended != "":
 		return g, grantEnded(oauth.InvalidToken, g.Ended)
+	// Both are signed, so they can differ only if the record is no longer the one that the token was made from.
 	case subtle.ConstantTimeCompare([]byte(g.ClientID), []byte(t.ClientID)) != 1,
 		subtle.ConstantTimeCompare([]byte(g.Subject), []byte(t.Subject)) != 1:
 		return g, oauth.Fail(oauth.InvalidToken, oauth.TokenInvalid)
@@ -142,13 +150,15 @@ func (s *Server) livingGrant(t *accessToken) (storage.Grant, error) {
 	return g, nil
 }
 
+// grantEnded names how, since a client can show its user nothing better (protocol.md §8.4).
 func grantEnded(code oauth.Code, how oauth.Reason) *oauth.Error {
 	e := oauth.Fail(code, oauth.GrantEnded)
 	e.Ended = how
 	return e
 }
 
-// goodUntil is when g ends by itself if it is not used again.
+// goodUntil is when g ends by itself if it is not used again. It is for people and tools; what ends a grant is the
+// store's verdict.
 func (s *Server) goodUntil(g storage.Grant) time.Time {
 	idle, last := g.LastUse.Add(s.tokens.RefreshIdle.D()), g.Created.Add(s.tokens.RefreshMax.D())
 	if idle.Before(last) {
@@ -157,7 +167,8 @@ func (s *Server) goodUntil(g storage.Grant) time.Time {
 	return last
 }
 
-// Claims returns what the provider last said of the grant's user.
+// Claims returns what the provider last said of the grant's user. They may be as old as the last good answer: nobody
+// is asked here.
 func (s *Server) Claims(_ context.Context, grantID string) (UserClaims, error) {
 	id, err := s.store.Identity(grantID)
 	if err != nil {
