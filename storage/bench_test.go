@@ -4,12 +4,18 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"hostedmcp/auth/oauth"
 	"hostedmcp/storage"
+	"hostedmcp/storage/storagetest"
 )
 
 // BenchmarkGrant is the store's part of every MCP call.
@@ -34,16 +40,19 @@ func BenchmarkGrant(b *testing.B) {
 }
 
 // BenchmarkRotateRefresh is a refresh without a provider call, at several numbers of clients, with the syncs of the
-// disk as they are.
+// disk as they are, and what each costs the disk.
 func BenchmarkRotateRefresh(b *testing.B) {
 	for _, clients := range []int{1, 16, 64} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
-			h := newHarness(b)
+			reg := prometheus.NewRegistry()
+			h := newHarness(b, func(o *storage.Options) { o.Registerer = reg })
 			h.register(testClient)
 			ids, gens := make([]string, clients), make([]uint32, clients)
 			for i := range ids {
 				ids[i], gens[i] = h.connect(alice(i)).id, 1
 			}
+			commits, _ := histogram(b, reg, "hostedmcp_store_commit_seconds")
+			bytes := written(b)
 			b.ResetTimer()
 			share(b, clients, b.N, func(client, _ int) error {
 				g, row, _, err := h.RotateRefresh(b.Context(), h.present(ids[client], gens[client]))
@@ -53,8 +62,25 @@ func BenchmarkRotateRefresh(b *testing.B) {
 				gens[client] = g.Gen
 				return err
 			})
+			b.StopTimer()
+			after, _ := histogram(b, reg, "hostedmcp_store_commit_seconds")
+			b.ReportMetric(2*float64(after-commits)/float64(b.N), "fsyncs/op") // bbolt syncs data, then its meta page
+			b.ReportMetric((written(b)-bytes)/float64(b.N), "written-B/op")
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "refreshes/s")
 		})
 	}
+}
+
+// written is how many bytes this process has given to write calls.
+func written(b *testing.B) (n float64) {
+	text, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		return 0 // no Linux
+	}
+	for line := range strings.Lines(string(text)) {
+		_, _ = fmt.Sscanf(line, "wchar: %f", &n)
+	}
+	return n
 }
 
 // BenchmarkCreateGrant writes whole logins with tokens of the size that Keycloak makes.
@@ -85,6 +111,55 @@ func BenchmarkSize(b *testing.B) {
 			return err
 		})
 		b.ReportMetric(float64(h.Size())/grants, "B/grant")
+	}
+}
+
+// BenchmarkMillion fills a file with a million grants and starts on it, as a deploy does (issue 4: ready within 1 s).
+// One round is enough: -benchtime 1x.
+func BenchmarkMillion(b *testing.B) {
+	const grants, batch = 1_000_000, 2000
+	h := newHarness(b)
+	h.opts.OnEvent, h.opts.OnEnd = nil, nil // they collect
+	h.reopen()
+	var ids []string
+	for i := 0; i < grants; i += batch {
+		var logins []storage.NewGrant
+		for j := range batch {
+			l := newKeycloakLogin(h, i+j)
+			logins = append(logins, l.NewGrant)
+			if j%(batch/16) == 0 {
+				ids = append(ids, l.id)
+			}
+		}
+		h.must(h.CreateAll(logins))
+	}
+	b.ReportMetric(float64(h.Size())/grants, "B/grant")
+	h.must(h.Close())
+	b.ResetTimer()
+	for round := uint32(1); b.Loop(); round++ {
+		start := time.Now()
+		h.Store = storagetest.Open(b, h.opts)
+		h.must(h.Ready())
+		_ = h.grant(ids[0])
+		b.ReportMetric(float64(time.Since(start).Microseconds())/1000, "ms-to-ready")
+		start = time.Now()
+		for _, id := range ids {
+			_ = h.grant(id)
+		}
+		b.ReportMetric(float64(time.Since(start).Nanoseconds())/float64(len(ids)), "ns/Grant")
+		start = time.Now()
+		const clients = 16
+		share(b, clients, len(ids), func(_, i int) error {
+			_, row, _, err := h.RotateRefresh(b.Context(), h.present(ids[i-1], round))
+			if err == nil && row != storage.RowCurrent {
+				err = fmt.Errorf("row %d", row)
+			}
+			return err
+		})
+		b.ReportMetric(float64(len(ids))/time.Since(start).Seconds(), "refreshes/s")
+		start = time.Now()
+		h.must(h.Close())
+		b.ReportMetric(float64(time.Since(start).Microseconds())/1000, "ms-to-close")
 	}
 }
 

@@ -3,8 +3,6 @@ package storage
 import (
 	"context"
 	"crypto/subtle"
-	"errors"
-	"sync"
 	"time"
 
 	"hostedmcp/auth/oauth"
@@ -82,7 +80,9 @@ func (s *Store) RedeemCode(ctx context.Context, r Redeem) (g Grant, verdict oaut
 		g, verdict = t.redeem(r)
 		return nil
 	})
-	s.unanswered.note(r.Hash, err)
+	if verdict == "" {
+		s.codes.note(r.Hash, struct{}{}, err)
+	}
 	if err != nil {
 		return Grant{}, "", err
 	}
@@ -161,39 +161,11 @@ func (t *txn) redeemAgain(code *codeRecord, r Redeem) (Grant, oauth.Reason) {
 		return Grant{}, oauth.CodeInvalid
 	case !g.Living():
 		return g.Grant, oauth.CodeReplay
-	case t.unanswered.has(r.Hash):
+	}
+	if _, ok := t.codes.get(r.Hash); ok {
 		return g.Grant, ""
 	}
 	t.end(g, oauth.CodeReplay, r.Event)
 	t.saveGrant(g)
 	return g.Grant, oauth.CodeReplay
-}
-
-// unanswered remembers the codes whose redemption was answered with ErrUnavailable: the commit may have happened, but
-// no token was handed out, so the next presentation is the first.
-type unanswered struct {
-	mu sync.Mutex
-	m  map[[32]byte]bool
-}
-
-// unansweredMax bounds them: a disk that is bad for long makes room by forgetting all.
-const unansweredMax = 10_000
-
-func (u *unanswered) note(hash [32]byte, err error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if !errors.Is(err, ErrUnavailable) {
-		delete(u.m, hash)
-		return
-	}
-	if u.m == nil || len(u.m) >= unansweredMax {
-		u.m = map[[32]byte]bool{}
-	}
-	u.m[hash] = true
-}
-
-func (u *unanswered) has(hash [32]byte) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.m[hash]
 }

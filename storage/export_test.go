@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -28,3 +29,19 @@ func (s *Store) Poison(err error) error {
 		return err
 	})
 }
+
+// CreateAll makes many grants and redeems their codes by the transitions of CreateGrant and RedeemCode, in one commit.
+func (s *Store) CreateAll(grants []NewGrant) error {
+	return s.write(context.Background(), func(t *txn) error {
+		for _, n := range grants {
+			g := t.newRecord(n)
+			t.create(g, n)
+			t.saveGrant(g)
+			t.redeem(Redeem{Hash: n.CodeHash, ClientID: n.Code.ClientID, Resource: n.Code.Resource, Challenge: n.Code.Challenge, Memory: time.Hour})
+		}
+		return nil
+	})
+}
+
+// Waiting is how many transitions the writer has not taken yet.
+func (s *Store) Waiting() int { return len(s.jobs) }

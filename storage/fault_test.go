@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -139,6 +140,8 @@ func TestCommitFailed(t *testing.T) {
 			t.Parallel()
 			h := newHarness(t)
 			l, waiting := h.connect(), h.create(alice(1))
+			request := h.newRequest()
+			h.must(h.Approve(t.Context(), request, storage.ApproveLimits{}))
 			h.reopen()
 			left := 0
 			h.FailCommits(func(real func() error) error {
@@ -168,10 +171,98 @@ func TestCommitFailed(t *testing.T) {
 			if _, verdict, _ := h.RedeemCode(t.Context(), waiting.redeem()); verdict != oauth.CodeReplay {
 				t.Errorf("and once more: %q, want code_replay", verdict)
 			}
+			left = row.times
+			got, err := h.TakeRequest(t.Context(), request.ID, request.StateHash, request.BindHash)
+			if !errors.Is(err, row.want) || (got.Verifier == request.Verifier) != (err == nil) {
+				t.Errorf("TakeRequest: %v, want %v", err, row.want)
+			}
+			if row.want != nil {
+				h.takeAgain(request)
+			}
+			if _, err := h.TakeRequest(t.Context(), request.ID, request.StateHash, request.BindHash); err != storage.ErrFinished {
+				t.Errorf("taken twice: %v, want ErrFinished", err)
+			}
 			h.must(h.Ready())
 			h.check()
 		})
 	}
+}
+
+// takeAgain takes a request whose taking was answered with ErrUnavailable: not for a stranger, and once.
+func (h *harness) takeAgain(r storage.Request) {
+	h.Helper()
+	for _, wrong := range []struct {
+		state, browser [32]byte
+		want           error
+	}{{sum("x"), r.BindHash, storage.ErrReplaced}, {r.StateHash, sum("x"), storage.ErrBrowser}} {
+		if _, err := h.TakeRequest(h.Context(), r.ID, wrong.state, wrong.browser); err != wrong.want {
+			h.Errorf("nobody had an answer, another comes: %v, want %v", err, wrong.want)
+		}
+	}
+	for h.Ready() != nil { // by itself, within half a second
+		time.Sleep(time.Millisecond)
+	}
+	h.must(h.CheckRequest(r.ID, r.StateHash, r.BindHash))
+	var won atomic.Int32
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			got, err := h.TakeRequest(h.Context(), r.ID, r.StateHash, r.BindHash)
+			if err == nil && got.Verifier == r.Verifier {
+				won.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 {
+		h.Errorf("asked again, nobody had an answer: %d winners, want 1", won.Load())
+	}
+}
+
+// TestBatchInDoubt: a batch whose commit failed but had happened is not run again, job by job: the code would be a
+// replay of itself, the request finished.
+func TestBatchInDoubt(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	waiting, request := h.create(alice(1)), h.newRequest()
+	h.must(h.Approve(t.Context(), request, storage.ApproveLimits{}))
+	h.reopen()
+	held, goOn := make(chan bool), make(chan bool)
+	commits := 0
+	h.FailCommits(func(real func() error) error {
+		switch commits++; commits {
+		case 1: // while this one is under way the batch gathers
+			held <- true
+			<-goOn
+		case 2, 3: // the batch, and the attempt to settle it
+			return errors.Join(real(), errDisk)
+		}
+		return real()
+	})
+	var wg sync.WaitGroup
+	wg.Go(func() { h.register("another") })
+	<-held
+	wg.Go(func() {
+		if _, verdict, err := h.RedeemCode(t.Context(), waiting.redeem()); verdict != "" || !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("RedeemCode: %q, %v, want ErrUnavailable", verdict, err)
+		}
+	})
+	wg.Go(func() {
+		if _, err := h.TakeRequest(t.Context(), request.ID, request.StateHash, request.BindHash); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("TakeRequest: %v, want ErrUnavailable", err)
+		}
+	})
+	for h.Waiting() < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	close(goOn)
+	wg.Wait()
+	if _, verdict, err := h.RedeemCode(t.Context(), waiting.redeem()); verdict != "" || err != nil {
+		t.Errorf("RedeemCode again: %q, %v", verdict, err)
+	}
+	h.takeAgain(request)
+	h.wantLiving(waiting.id)
+	h.check()
 }
 
 // TestOneBadTransition: neither a damaged record nor a panic costs the others of the batch their answer.

@@ -148,7 +148,7 @@ func TestGroupCommit(t *testing.T) {
 	h.check()
 }
 
-func histogram(t *testing.T, reg *prometheus.Registry, name string) (count uint64, sum float64) {
+func histogram(t testing.TB, reg *prometheus.Registry, name string) (count uint64, sum float64) {
 	t.Helper()
 	families, err := reg.Gather()
 	if err != nil {

@@ -40,8 +40,9 @@ type Store struct {
 	trouble  atomic.Pointer[error]
 	commitTx func(*bolt.Tx) error // (*bolt.Tx).Commit; the tests let it fail
 
-	uses       uses
-	unanswered unanswered
+	uses     uses
+	codes    unanswered[[32]byte, struct{}] // redeemed ones, by hash
+	requests unanswered[string, Request]    // taken ones, by id
 }
 
 const (

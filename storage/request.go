@@ -193,6 +193,7 @@ func (t *txn) dropRequests(prefix string, n int) {
 
 // FinishRequest remembers that a request was denied: its ticket is of no use until it expires anyway.
 func (s *Store) FinishRequest(ctx context.Context, id string, until time.Time) error {
+	s.requests.take(id)
 	return s.write(ctx, func(t *txn) error {
 		if old, ok := t.request(id); ok {
 			t.removeRequest(old)
@@ -227,13 +228,21 @@ func (s *Store) CheckRequest(id string, stateHash, bindHash [32]byte) error {
 		if !ok {
 			return ErrNotFound
 		}
-		return r.check(t.now, stateHash, bindHash)
+		return t.remembered(r).check(t.now, stateHash, bindHash)
 	})
+}
+
+// remembered is the request as it was before its taking, if whoever took it had no answer; else r.
+func (s *Store) remembered(r *requestRecord) *requestRecord {
+	if was, ok := s.requests.get(r.ID); ok && r.finished {
+		return &requestRecord{Request: was}
+	}
+	return r
 }
 
 // TakeRequest consumes a request: exactly one caller gets it (protocol.md §4.5 steps 2 to 4). Everything else consumes
 // nothing. Errors, in this order: ErrNotFound, ErrFinished, ErrReplaced (another state secret), ErrExpired,
-// ErrBrowser, ErrUnavailable.
+// ErrBrowser, ErrUnavailable; the request may be taken again after that one.
 func (s *Store) TakeRequest(ctx context.Context, id string, stateHash, bindHash [32]byte) (Request, error) {
 	var out Request
 	err := s.write(ctx, func(t *txn) error {
@@ -250,10 +259,32 @@ func (s *Store) TakeRequest(ctx context.Context, id string, stateHash, bindHash 
 		out = r.Request
 		return nil
 	})
+	if err == ErrFinished {
+		return s.takeAgain(id, stateHash, bindHash)
+	}
+	if out.ID != "" { // else it was refused, or never ran
+		s.requests.note(id, out, err)
+	}
 	if err != nil {
 		return Request{}, err
 	}
 	return out, nil
+}
+
+// takeAgain gives out a request whose taker had no answer, to one caller. While the disk is bad it is not spent: what
+// follows could not be stored.
+func (s *Store) takeAgain(id string, stateHash, bindHash [32]byte) (Request, error) {
+	r := s.remembered(&requestRecord{Request: Request{ID: id}, finished: true})
+	if err := r.check(s.Now(), stateHash, bindHash); err != nil {
+		return Request{}, err
+	}
+	if err := s.Ready(); err != nil {
+		return Request{}, err
+	}
+	if _, ok := s.requests.take(id); !ok {
+		return Request{}, ErrFinished
+	}
+	return r.Request, nil
 }
 
 // check holds what came back from the provider against what was approved, secrets in constant time. The secret half of

@@ -118,7 +118,8 @@ func (s *Store) gather(first *job) []*job {
 }
 
 // batch runs jobs in one commit; if that fails, one by one, so that one bad transition costs no other its answer. If
-// the disk itself refuses a commit, the first refusal speaks for the rest.
+// the disk itself refuses a commit, the first refusal speaks for the rest. What readers see already is not run again:
+// it would meet its own doing, and take a code for replayed.
 func (s *Store) batch(jobs []*job) {
 	defer func() {
 		for _, j := range jobs {
@@ -126,14 +127,14 @@ func (s *Store) batch(jobs []*job) {
 		}
 	}()
 	err := s.commit(jobs)
-	if err == nil || len(jobs) == 1 {
+	var disk diskError
+	if err == nil || len(jobs) == 1 || errors.As(err, &disk) && disk.visible {
 		return
 	}
-	var disk diskError
 	for i, j := range jobs {
 		if err := s.commit([]*job{j}); errors.As(err, &disk) {
 			for _, rest := range jobs[i+1:] {
-				rest.forget(err)
+				rest.forget(diskError{error: disk.error})
 			}
 			return
 		}
@@ -144,7 +145,10 @@ func (s *Store) batch(jobs []*job) {
 func (j *job) forget(err error) { j.err, j.events, j.ended = err, nil, nil }
 
 // diskError is a transaction that could not begin or commit, as opposed to a transition that could not be run.
-type diskError struct{ error }
+type diskError struct {
+	error
+	visible bool // readers see what could not be committed
+}
 
 func (e diskError) Unwrap() error { return e.error }
 
@@ -167,7 +171,7 @@ func (s *Store) commit(jobs []*job) error {
 func (s *Store) try(jobs []*job) error {
 	tx, err := s.db.Begin(true)
 	if err != nil {
-		return diskError{err}
+		return diskError{error: err}
 	}
 	dirty := false
 	for _, j := range jobs {
@@ -210,11 +214,12 @@ func (s *Store) sync(tx *bolt.Tx, n int) error {
 	id, start := tx.ID(), time.Now()
 	size := tx.Size()
 	err := s.commitTx(tx)
-	if err != nil && s.visible(id) {
+	visible := err != nil && s.visible(id)
+	if visible {
 		err = s.settle()
 	}
 	if err != nil {
-		return diskError{err}
+		return diskError{err, visible}
 	}
 	s.metrics.committed(n, time.Since(start), size)
 	s.reserve.keep(size)
