@@ -10,7 +10,8 @@ import (
 // modernVersion is the first protocol version without sessions. Versions are dates and compare as strings.
 const modernVersion = "2026-07-28"
 
-// Headers of the transport, in net/http's spelling.
+// Headers of the transport, in net/http's spelling. Go looks headers up in this spelling; on the wire case does not
+// count (RFC 9110 §5.1).
 const (
 	headerVersion = "Mcp-Protocol-Version"
 	headerSession = "Mcp-Session-Id"
@@ -21,7 +22,8 @@ const (
 // modernHeader reports whether the headers alone name the modern era.
 func modernHeader(h http.Header) bool { return h.Get(headerVersion) >= modernVersion }
 
-// modern decides the era of a POST (protocol.md §7, Eras).
+// modern decides the era of a POST (protocol.md §7, Eras). The body counts without a session only: in one, the era
+// was settled by initialize.
 func (m *message) modern(h http.Header) bool {
 	return modernHeader(h) || m.hasVersion && h.Get(headerSession) == ""
 }
@@ -64,7 +66,8 @@ func (m *message) agree(h http.Header) *rpcError {
 }
 
 // agreeVersion compares the version of header and body. A request must carry it in both; notifications have no
-// obligatory _meta, and what they say may not contradict.
+// obligatory _meta, and what they say may not contradict. A body that names its version is of the modern era even
+// without the header, which is then missing.
 func (m *message) agreeVersion(header string) *rpcError {
 	switch {
 	case header == "":
@@ -91,8 +94,8 @@ func (m *message) agreeName(h http.Header) *rpcError {
 	return nil
 }
 
-// decodeHeader reads a header value that may be wrapped because it is not plain ASCII: =?base64?...?= (MCP 2026-07-28,
-// "Value encoding").
+// decodeHeader reads a header value that may be wrapped because it is not plain ASCII: =?base64?...?= (MCP
+// 2026-07-28, "Value encoding"). A value that only looks wrapped is taken as it stands: agreeName compares it then.
 func decodeHeader(value string) (string, bool) {
 	inner, ok := strings.CutPrefix(value, "=?base64?")
 	if ok {

@@ -9,7 +9,7 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
-// maxToken is the longest bearer token in bytes (protocol.md §5.6).
+// maxToken is the longest bearer token in bytes (protocol.md §5.6). A longer one is refused before anybody hashes it.
 const maxToken = 8 << 10
 
 // authenticate says who asks (protocol.md §7 step 3). The SDK's own check judges nothing: it would leak what our
@@ -23,6 +23,8 @@ func (s *Server) authenticate(r *http.Request) (*call, *refusal) {
 	if err != nil {
 		return nil, s.challenges.rejected(err)
 	}
+	// The tools are those of this moment, for the whole request: a list that is replaced meanwhile must not let a
+	// call through to a tool that was never looked up.
 	k := &call{token: token, registry: s.registry.Load(), info: auth.Request(r.Context())}
 	k.caller = Caller{Identity: id, authority: &s.authority, principal: principal(id)}
 	k.info.Grant(id.GrantID, id.ClientID, "")
@@ -60,7 +62,8 @@ func queryToken(query string) bool {
 }
 
 // validToken reports whether s has the form of a token: 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="
-// (RFC 6750 §2.1).
+// (RFC 6750 §2.1). What passes is safe to hash and to compare; whether it means anything is the authorization
+// server's to say.
 func validToken(s string) bool {
 	if len(s) > maxToken {
 		return false

@@ -10,7 +10,8 @@ import (
 )
 
 // Authority is what this package asks of the authorization server; main fills it with the methods of *auth.Server.
-// Errors are *oauth.Error.
+// Errors are *oauth.Error. Fields and no interface: there is one implementation, and tests replace one function at a
+// time.
 type Authority struct {
 	// Verify says who stands behind a bearer token: invalid_token if nobody does any more, temporarily_unavailable
 	// if that cannot be read now.
@@ -33,9 +34,10 @@ type Authority struct {
 type Caller struct {
 	*auth.Identity
 
-	authority *Authority
-	principal string // what a session is bound to
+	authority *Authority // of the server; a pointer, so that callers stay small
+	principal string     // what a session is bound to
 
+	// claims are read when first asked for: most calls never ask, and reading them unseals a record
 	once      sync.Once
 	claims    auth.UserClaims
 	claimsErr error
@@ -59,9 +61,11 @@ func (c *Caller) Userinfo(ctx context.Context) (json.RawMessage, error) {
 }
 
 // principal is what a session is bound to: the user and the client, but not the grant, so that a new login keeps the
-// session (protocol.md §7 [C12]). Neither part can hold a NUL.
+// session (protocol.md §7 [C12]). Neither part can hold a NUL. A session that only its id protected would be one
+// guess, or one log line, from being somebody else's.
 func principal(id *auth.Identity) string { return id.Subject + "\x00" + id.ClientID }
 
+// callerKey is where the context of a tool holds its Caller.
 type callerKey struct{}
 
 // CallerOf returns who makes the present request. ctx must be the one that a tool was called with; any other has no

@@ -14,7 +14,8 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
-// refusal is an answer that is not the SDK's. Exactly one of err and rpc is set.
+// refusal is an answer that is not the SDK's. Exactly one of err and rpc is set. It is a value rather than an answer
+// written at once, so that every step can be tested, and so that one place writes.
 type refusal struct {
 	err       *oauth.Error
 	text      string // error_description, "" = that of err
@@ -24,7 +25,8 @@ type refusal struct {
 	id        []byte // of the JSON-RPC message, with rpc
 }
 
-// refused is a refusal for which no token is needed or to blame.
+// refused is a refusal for which no token is needed or to blame. The code is invalid_request throughout; the reason
+// says which rule.
 func refused(status int, reason oauth.Reason) *refusal {
 	return &refusal{err: oauth.Fail(oauth.InvalidRequest, reason).With(status)}
 }
@@ -68,12 +70,14 @@ func newChallenges(issuer string, baseline oauth.Scope) challenges {
 	return c
 }
 
-// missing answers a request without credentials: no error code (RFC 6750 §3.1), no body.
+// missing answers a request without credentials: no error code (RFC 6750 §3.1), no body. The MCP client finds our
+// metadata by this answer, so it is the beginning of every login.
 func (c *challenges) missing() *refusal {
 	return &refusal{err: oauth.Fail(oauth.InvalidToken, oauth.TokenMissing), challenge: c.noToken, noBody: true}
 }
 
-// twice answers credentials in the query, or more than one (RFC 6750 §2 and §3.1).
+// twice answers credentials in the query, or more than one (RFC 6750 §2 and §3.1). No scope: the client has a token
+// and must only send it rightly.
 func (c *challenges) twice() *refusal {
 	r := refused(http.StatusBadRequest, oauth.RequestInvalid)
 	r.text, r.challenge = malformedText, c.malformed
@@ -87,6 +91,7 @@ func (c *challenges) rejected(err error) *refusal {
 	if !errors.As(err, &e) { // nil too: what was refused a moment ago and is not now
 		e = oauth.Unavailable(oauth.Internal, err)
 	}
+	// Trouble keeps its Retry-After, which tells clients when to come again.
 	if e.Code != oauth.InvalidToken {
 		return &refusal{err: e.With(http.StatusServiceUnavailable)}
 	}
@@ -109,6 +114,7 @@ func (r *refusal) write(w http.ResponseWriter, req *http.Request, resource strin
 		writeJSON(w, r.rpc.status, r.rpc.body(r.id))
 		return
 	}
+	// The log line at the request's end says why, with the cause that the client does not see.
 	auth.Request(req.Context()).Fail(r.err)
 	h := w.Header()
 	if r.challenge != "" {
@@ -144,7 +150,8 @@ func (r *refusal) body(resource string) []byte {
 	return out
 }
 
-// body is the JSON-RPC answer to id; nil is null (JSON-RPC 2.0 §5).
+// body is the JSON-RPC answer to id; nil is null (JSON-RPC 2.0 §5). id goes back byte for byte: the client finds its
+// call by it.
 func (e *rpcError) body(id []byte) []byte {
 	if id == nil {
 		id = []byte("null")
@@ -161,7 +168,7 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	w.Write(body) // the client may be gone; nobody else is to be told
 }
 
-// retryAfter rounds up to seconds, from 1 to 120 (protocol.md §1).
+// retryAfter rounds up to seconds, from 1 to 120 (protocol.md §1). 0 would be a client that comes back at once.
 func retryAfter(d time.Duration) string {
 	seconds := (d + time.Second - 1) / time.Second
 	return strconv.Itoa(int(min(max(seconds, 1), 120)))

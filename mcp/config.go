@@ -62,11 +62,15 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
+// scopeFaults checks the names. They stand in challenges, in metadata and on the consent page, so each must be one
+// scope, and be there once.
 func (c Config) scopeFaults() (faults []error) {
 	if len(c.Scopes) == 0 {
 		faults = append(faults, errors.New(`mcp.scopes: clients need a scope to ask for: write ["mcp"]`))
 	}
 	seen := map[string]bool{}
+	// One map over both lists: a scope that were baseline and extra would be asked for as a step-up that nobody
+	// needs.
 	check := func(key, name string) {
 		switch scope, err := oauth.ParseScope(name); {
 		case err != nil || len(scope) != 1 || strings.Contains(name, ","):

@@ -25,7 +25,9 @@ func (s *Server) enterSession(r *http.Request, k *call) (refuse *refusal) {
 	return refuse
 }
 
-// postLegacy dispatches a message of the older era in its session; initialize opens one.
+// postLegacy dispatches a message of the older era in its session; initialize opens one. Only initialize without a
+// session id opens one: with an id it is a message like others, and an unknown id is 404, on which clients initialize
+// again.
 func (s *Server) postLegacy(w http.ResponseWriter, r *http.Request, k *call) (refuse *refusal) {
 	if k.method == methodInitialize && r.Header.Get(headerSession) == "" {
 		k.session, refuse = s.sessions.reserve(&k.caller)
@@ -41,6 +43,7 @@ func (s *Server) postLegacy(w http.ResponseWriter, r *http.Request, k *call) (re
 
 // dispatch hands the request to the SDK under the rules of streams (step 7).
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, k *call) *refusal {
+	// After the session was found, before the SDK: what is counted is a client that got through to its tools.
 	if r.Method == http.MethodPost && s.told.first(k.caller.GrantID) {
 		s.authority.FirstCall(r.Context(), k.caller.GrantID)
 	}
@@ -58,6 +61,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, k *call) *refu
 		defer func() { why, answered = st.close() }() // also when the SDK panics
 		handler.ServeHTTP(&st.writer, r.WithContext(context.WithValue(st.ctx, callKey{}, k)))
 	}()
+	// The stream was cut by us. Who asks the authorization server again hears the reason with which the grant ended.
 	if why == causeGrant {
 		_, err := s.authority.Verify(r.Context(), k.token)
 		refuse = s.challenges.rejected(err)
@@ -70,7 +74,8 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, k *call) *refu
 }
 
 // unanswered says what to answer when a request was closed before anything was written; ended is for the end of its
-// grant. nil is that the client has gone.
+// grant. nil is that the client has gone. Each answer sends the client where it can go on: to a login, to initialize,
+// or here again a moment later.
 func (s *Server) unanswered(k *call, why cause, ended *refusal) *refusal {
 	switch {
 	case why == causeGrant:
@@ -99,7 +104,8 @@ func carryIdentity(next http.Handler) http.Handler {
 		k := ctx.Value(callKey{}).(*call)
 		return &sdkauth.TokenInfo{UserID: k.caller.principal, Extra: map[string]any{identityKey: k}}, nil
 	}
-	// The header map is the request's own: nobody after us may read these either.
+	// The header map is the request's own: nobody after us may read these either. Inside RequireBearerToken, which
+	// reads the header itself.
 	strip := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("Authorization")
 		r.Header.Del("Proxy-Authorization")
@@ -110,7 +116,7 @@ func carryIdentity(next http.Handler) http.Handler {
 }
 
 // told remembers whose first call was told, so that the authorization server is not asked at every call. It may
-// forget: FirstCall can be told again.
+// forget: FirstCall can be told again. The zero value is empty. mu guards grants.
 type told struct {
 	mu     sync.RWMutex
 	grants map[string]struct{}
@@ -129,6 +135,7 @@ func (t *told) first(grant string) bool {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	// Emptied as a whole: to find out which grant was told longest ago would cost more than telling some again.
 	if t.grants == nil || len(t.grants) >= maxTold {
 		t.grants = map[string]struct{}{}
 	}

@@ -12,7 +12,8 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
-// call is one request that passed the bearer check.
+// call is one request that passed the bearer check. It is made after the bearer check and lives until the answer; the
+// SDK hands it on to the tools (identityKey).
 type call struct {
 	message // zero but for POST
 
@@ -25,14 +26,16 @@ type call struct {
 	info     *auth.RequestInfo
 }
 
-// serve answers one request (protocol.md §7; the steps stand in doc.go).
+// serve answers one request (protocol.md §7; the steps stand in doc.go). It is the only place where a refusal leaves:
+// the steps below return theirs.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if refuse := s.answer(w, r); refuse != nil {
 		refuse.write(w, r, s.challenges.resource)
 	}
 }
 
-// answer returns a refusal, or nil if it has answered.
+// answer returns a refusal, or nil if it has answered. The order is that of doc.go: what needs no token stands before
+// it, so that a foreign web page is turned away even with a valid one.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) *refusal {
 	if refuse := s.place.check(r); refuse != nil {
 		return refuse
@@ -69,6 +72,7 @@ func (s *Server) bodiless(w http.ResponseWriter, r *http.Request, k *call) *refu
 	if refuse := s.enterSession(r, k); refuse != nil {
 		return refuse
 	}
+	// leave closes a session that has ended once its last request is out, so DELETE may end it from inside.
 	defer s.sessions.leave(k.session)
 	if r.Method == http.MethodDelete {
 		s.sessions.end(k.session)
@@ -99,6 +103,7 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request, k *call) *refusal 
 	if refuse := s.admit(r.Context(), k); refuse != nil {
 		return refuse
 	}
+	// The SDK reads the same bytes that were judged. The buffer goes back only after it has returned.
 	r.Body = io.NopCloser(bytes.NewReader(body.Bytes()))
 	if k.modern {
 		return s.dispatch(w, r, k)
@@ -107,7 +112,8 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request, k *call) *refusal 
 }
 
 // admit is steps 5 and 6: scope, and the upstream token of tools that need it. A tool that the caller may not know of
-// is none, here already: neither its scopes nor the state of the provider may show that it exists.
+// is none, here already: neither its scopes nor the state of the provider may show that it exists. It all happens
+// before the SDK sees the call, since its errors come inside a 200, which no client takes for a login or a retry.
 func (s *Server) admit(ctx context.Context, k *call) *refusal {
 	if k.method == methodToolsCall {
 		var denied bool
@@ -163,7 +169,8 @@ func recycle(b *bytes.Buffer) {
 	}
 }
 
-// readBody reads the message. The limit holds for bodies of undeclared length too.
+// readBody reads the message. The limit holds for bodies of undeclared length too. A body that ends early is 400, for
+// a client that is still there to read it.
 func readBody(to *bytes.Buffer, w http.ResponseWriter, r *http.Request) *refusal {
 	if r.ContentLength > 0 {
 		to.Grow(int(r.ContentLength) + bytes.MinRead) // at most maxBody, which checkForm saw to

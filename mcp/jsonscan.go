@@ -12,8 +12,10 @@ import (
 const maxDepth = 100
 
 // manyKeys is the number of names up to which an object's names are compared one by one; beyond it a map is cheaper.
+// Most objects have fewer, and cost no memory of their own this way.
 const manyKeys = 16
 
+// What a client reads of them is a word of ours, and nothing of what it sent.
 var (
 	errSyntax    = errors.New("malformed JSON")
 	errUTF8      = errors.New("not UTF-8")
@@ -22,7 +24,8 @@ var (
 	errTrailing  = errors.New("data after the message")
 )
 
-// scanner walks over one JSON text. Slices that it hands out point into data, but for strings with escapes.
+// scanner walks over one JSON text. Slices that it hands out point into data, but for strings with escapes. It
+// decodes nothing that nobody asks for: most of a message is arguments, which are the tools' own.
 type scanner struct {
 	data  []byte
 	pos   int
@@ -120,7 +123,8 @@ func (s *scanner) enter(open byte) error {
 	return s.byte(open)
 }
 
-// next moves to the next element of an object or array; done says that there was none and close was read.
+// next moves to the next element of an object or array; done says that there was none and close was read. A comma
+// before the end is left for the caller to stumble over: what follows it must be an element.
 func (s *scanner) next(close byte, first bool) (done bool, err error) {
 	switch c := s.peek(); {
 	case c == close:
@@ -163,7 +167,7 @@ func (s *scanner) raw() ([]byte, error) {
 	return s.data[start:s.pos], err
 }
 
-// literal reads true, false or null.
+// literal reads true, false or null. What stands right behind it is the next token's concern: `truex` fails there.
 func (s *scanner) literal(word string) error {
 	if len(s.data)-s.pos < len(word) || string(s.data[s.pos:s.pos+len(word)]) != word {
 		return errSyntax
@@ -178,6 +182,7 @@ func (s *scanner) number() error {
 		s.pos++
 	}
 	switch c := s.at(); {
+	// no digit may follow a leading zero: the next token would not be one
 	case c == '0':
 		s.pos++
 	case !s.digits():
@@ -218,7 +223,7 @@ func (s *scanner) at() byte {
 	return 0
 }
 
-// peek skips white space and returns the byte after it, 0 at the end.
+// peek skips white space and returns the byte after it, 0 at the end. Only these four are white space (RFC 8259 §2).
 func (s *scanner) peek() byte {
 	for ; s.pos < len(s.data); s.pos++ {
 		switch c := s.data[s.pos]; c {
@@ -239,7 +244,8 @@ func (s *scanner) byte(want byte) error {
 	return nil
 }
 
-// end makes sure that nothing but white space is left.
+// end makes sure that nothing but white space is left. Two messages in one body would be judged as one and read as
+// two.
 func (s *scanner) end() error {
 	if s.peek(); s.pos < len(s.data) {
 		return errTrailing
@@ -270,6 +276,7 @@ func (s *scanner) stringSpan() (span []byte, escaped bool, err error) {
 			if err := s.escape(); err != nil {
 				return nil, false, err
 			}
+		// RFC 8259 §7: control characters must be escaped
 		case c < ' ':
 			return nil, false, errSyntax
 		case c < utf8.RuneSelf:

@@ -18,7 +18,8 @@ func (s *scanner) str() ([]byte, error) {
 	return unescape(span), nil
 }
 
-// optionalString reads a value and returns it if it is a string; any other value reads as absent.
+// optionalString reads a value and returns it if it is a string; any other value reads as absent. A wrong type is no
+// fault here: whether it is one depends on the method, which the SDK knows.
 func (s *scanner) optionalString() (text string, ok bool, err error) {
 	if s.peek() != '"' {
 		return "", false, s.value()
@@ -27,7 +28,8 @@ func (s *scanner) optionalString() (text string, ok bool, err error) {
 	return string(value), true, err
 }
 
-// unescape decodes a span that stringSpan accepted.
+// unescape decodes a span that stringSpan accepted. It cannot fail: the syntax was checked, so no index leaves the
+// span.
 func unescape(span []byte) []byte {
 	out := make([]byte, 0, len(span))
 	for i := 0; i < len(span); {
@@ -65,7 +67,8 @@ func unescapeByte(c byte) byte {
 	return c
 }
 
-// unescapeRune decodes \uXXXX, or two of them that form a surrogate pair, and says how many bytes it read.
+// unescapeRune decodes \uXXXX, or two of them that form a surrogate pair, and says how many bytes it read. Characters
+// beyond U+FFFF are written so (RFC 8259 §7).
 func unescapeRune(span []byte) (r rune, size int) {
 	r, _ = hex4(span[2:])
 	if !utf16.IsSurrogate(r) {

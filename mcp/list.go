@@ -13,7 +13,9 @@ import (
 // some clients read the first page only.
 const pageSize = 1000
 
-// listTools answers tools/list for one caller: what the caller may know of, in fixed order.
+// listTools answers tools/list for one caller: what the caller may know of, in fixed order. The definitions leave as
+// they came, but for white space (style.md, trap 3); the order is the registry's, so that pages fit together and
+// clients can compare lists.
 func (s *Server) listTools(ctx context.Context, k *call, cursor string) (*Result, error) {
 	tools, err := k.registry.listFor(ctx, &k.caller)
 	if err != nil {
@@ -41,12 +43,14 @@ func (s *Server) listTools(ctx context.Context, k *call, cursor string) (*Result
 // cursorOf names the last tool of a page without naming it: the SDK's own cursor is readable. A hash also stays good
 // when the list changes between two pages.
 func cursorOf(t *Tool) string {
+	// 96 bits: no two tools of a list share them by accident.
 	sum := sha256.Sum256([]byte(t.Name))
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
 // after returns what follows the tool that cursor names. Only tools of the caller are looked at, so that a cursor
-// cannot ask whether a hidden one exists.
+// cannot ask whether a hidden one exists. A tool that has gone between two pages makes its cursor unknown; the client
+// then starts over (MCP "Pagination").
 func after(tools []*Tool, cursor string) ([]*Tool, error) {
 	if cursor == "" {
 		return tools, nil

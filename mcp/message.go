@@ -29,7 +29,8 @@ const (
 // metaVersion is the member of `_meta` by which a request of the modern era names its protocol version.
 const metaVersion = "io.modelcontextprotocol/protocolVersion"
 
-// message is one JSON-RPC message, as far as the endpoint must know it before the SDK reads it again.
+// message is one JSON-RPC message, as far as the endpoint must know it before the SDK reads it again. It is read
+// once, here; every rule of the endpoint goes by these fields, and by no second reading.
 type message struct {
 	id         []byte // as sent; nil for notifications
 	method     string // "" for a response to a request of ours
@@ -51,7 +52,8 @@ func badMessage(code int, text string) *rpcError {
 	return &rpcError{status: http.StatusBadRequest, code: code, message: text}
 }
 
-// envelope is what the members of a message said.
+// envelope is what the members of a message said. A member that is there with a wrong type differs from one that is
+// absent, hence the flags.
 type envelope struct {
 	message
 	jsonrpc   string
@@ -67,6 +69,7 @@ type envelope struct {
 // parseMessage reads the one message of a POST (protocol.md §7 step 4). Batches are refused: they left MCP with
 // 2025-06-18, and one scope, one tool and one provider token belong to one message.
 func parseMessage(data []byte) (message, *rpcError) {
+	// room for the names of the usual objects in one piece of memory
 	s := scanner{data: data, names: make([][]byte, 0, 2*manyKeys)}
 	if s.peek() == '[' {
 		return message{}, badMessage(codeInvalidRequest, "batches are not served: send one message a POST")
@@ -146,7 +149,8 @@ func (e *envelope) param(s *scanner, name []byte) (err error) {
 }
 
 // fault says what is wrong with the message as a whole, "" if nothing is (JSON-RPC 2.0 §4 and §5; in MCP an id is a
-// string or an integer, and params are an object).
+// string or an integer, and params are an object). What the SDK would make of such a message need not be what was
+// judged here.
 func (e *envelope) fault() string {
 	switch {
 	case e.jsonrpc != "2.0":
@@ -165,7 +169,8 @@ func (e *envelope) fault() string {
 	return ""
 }
 
-// answerID is the id that an error answer may repeat: that of a request, if it can be read back.
+// answerID is the id that an error answer may repeat: that of a request, if it can be read back. An id of a response
+// is ours and is not answered.
 func (e *envelope) answerID() []byte {
 	if e.goodID && e.hasMethod {
 		return e.id
@@ -177,7 +182,8 @@ func (e *envelope) answerID() []byte {
 // would take for one must not both get here.
 const maxID = 1 << 53
 
-// validID reports whether raw is a string or an integer without fraction and exponent, within maxID.
+// validID reports whether raw is a string or an integer without fraction and exponent, within maxID. An integer
+// written as 1e3 or 1.0 would come back in another spelling.
 func validID(raw []byte) bool {
 	if raw[0] == '"' {
 		return true
@@ -186,5 +192,5 @@ func validID(raw []byte) bool {
 	return err == nil && n >= -maxID && n <= maxID
 }
 
-// isCall reports whether an answer is due.
+// isCall reports whether an answer is due. A response has an id too, but no method.
 func (m *message) isCall() bool { return m.id != nil && m.method != "" }

@@ -21,11 +21,12 @@ const (
 // otherTool is the label of whatever a client calls that is not there: names of strangers never become labels.
 const otherTool = "other"
 
-// metrics are the numbers of this package; labels come from closed sets only.
+// metrics are the numbers of this package; labels come from closed sets only. mu guards tools, which SetTools
+// replaces as a whole.
 type metrics struct {
-	calls    *prometheus.CounterVec
-	sessions prometheus.Gauge
-	streams  prometheus.Gauge
+	calls    *prometheus.CounterVec // by tool and result
+	sessions prometheus.Gauge       // of the older era
+	streams  prometheus.Gauge       // counted once they last
 
 	mu    sync.RWMutex
 	tools map[string]prometheus.Counter // of results ok, the hot ones, without the hashing of labels
@@ -61,7 +62,8 @@ func (m *metrics) expect(r *registry) {
 	m.mu.Unlock()
 }
 
-// called counts a call of t; nil is a tool that is not there.
+// called counts a call of t; nil is a tool that is not there. Each call is counted once, at the place where its fate
+// is known.
 func (m *metrics) called(t *Tool, result string) {
 	if t == nil {
 		m.calls.WithLabelValues(otherTool, result).Inc()

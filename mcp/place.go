@@ -13,7 +13,8 @@ import (
 // maxBody is the largest message in bytes (protocol.md §1).
 const maxBody = 4 << 20
 
-// methods are those of the endpoint table; HEAD is a GET whose challenge some clients read.
+// methods are those of the endpoint table; HEAD is a GET whose challenge some clients read. The table has them all,
+// since 405 in the modern era comes after the bearer check (endpoint.go).
 var methods = []string{http.MethodPost, http.MethodGet, http.MethodHead, http.MethodDelete}
 
 // allowGood is the Allow header for one who has a good token.
@@ -26,7 +27,8 @@ type place struct {
 	origins []string
 }
 
-// newPlace takes the names from the configuration alone; no header ever adds one.
+// newPlace takes the names from the configuration alone; no header ever adds one. Our own pages are an origin too:
+// the issuer is always among them.
 func newPlace(issuer string, hosts, origins []string) (place, error) {
 	u, err := url.Parse(issuer)
 	if err != nil {
@@ -51,6 +53,7 @@ func (p *place) normal(host string) string {
 // check refuses requests that a browser was tricked into (protocol.md §7 step 1): by a name that resolves to us (DNS
 // rebinding), or from a foreign page, even with a valid token (CVE-2026-34742).
 func (p *place) check(r *http.Request) *refusal {
+	// First as it came: nearly always it is spelled as configured, and nothing has to be folded.
 	if !slices.Contains(p.hosts, r.Host) && !slices.Contains(p.hosts, p.normal(r.Host)) {
 		return refused(http.StatusMisdirectedRequest, oauth.HostRefused)
 	}
@@ -69,6 +72,7 @@ func checkForm(r *http.Request) *refusal {
 	if r.Method != http.MethodPost {
 		return nil
 	}
+	// Repeated is refused: which of the two would the next reader believe?
 	if t := r.Header["Content-Type"]; len(t) != 1 || t[0] != "application/json" && mediaType(t[0]) != "application/json" {
 		return refused(http.StatusUnsupportedMediaType, oauth.RequestInvalid)
 	}

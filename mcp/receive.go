@@ -15,7 +15,8 @@ import (
 )
 
 // receive is the one middleware around all that the SDK receives. It puts the caller of the present request into the
-// context, which in a session is that of initialize, and answers what is ours: the tools.
+// context, which in a session is that of initialize, and answers what is ours: the tools. The context is rebuilt for
+// each message, because a tool that took the caller from the session's would act as whoever opened it.
 func (s *Server) receive(next sdk.MethodHandler) sdk.MethodHandler {
 	return func(ctx context.Context, method string, req sdk.Request) (result sdk.Result, err error) {
 		k := callOf(req)
@@ -77,7 +78,8 @@ func undeclared(method string) bool {
 	return family == "prompts" || family == "resources" || family == "completion"
 }
 
-// outcome keeps the causes of our own faults from strangers.
+// outcome keeps the causes of our own faults from strangers. What a tool says in the protocol's own terms passes; all
+// else becomes one sentence, and its cause a line in the log.
 func (s *Server) outcome(r *Result, err error) (sdk.Result, error) {
 	if err == nil {
 		return r, nil
@@ -107,6 +109,7 @@ func (s *Server) callTool(ctx context.Context, k *call, req *sdk.CallToolRequest
 	t := k.tool
 	if t == nil || t.Name != req.Params.Name {
 		s.metrics.called(nil, resultUnknown)
+		// the SDK's words for a tool that does not exist, which a hidden one must share (protocol.md §7, Lists)
 		return nil, &jsonrpc.Error{Code: codeInvalidParams, Message: fmt.Sprintf("unknown tool %q", req.Params.Name)}
 	}
 	result := resultFailed // also when Call panics
@@ -118,6 +121,7 @@ func (s *Server) callTool(ctx context.Context, k *call, req *sdk.CallToolRequest
 	if result = resultOK; r.IsError {
 		result = resultToolError
 	}
+	// a tool does not know which era asked
 	r.modern = k.modern
 	return r, nil
 }

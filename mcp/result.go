@@ -12,7 +12,7 @@ import (
 
 // Result is what a tool answers, or a list: members of a JSON object that leave as they are but for insignificant
 // white space. The era's own members (`_meta` serverInfo, resultType, ttlMs, cacheScope, nextCursor) are added here,
-// so Members must not hold them.
+// so Members must not hold them. A tool makes a new one for each call: it is finished for the era that asked.
 type Result struct {
 	sdk.ResultBase                 // `_meta`; the SDK adds serverInfo in the modern era
 	Members        json.RawMessage // a JSON object
@@ -49,7 +49,8 @@ func newResult(text string, structured json.RawMessage, isError bool) *Result {
 	return &Result{Members: members, IsError: isError}
 }
 
-// marshal writes v as it is, without the escapes that encoding/json adds for HTML.
+// marshal writes v as it is, without the escapes that encoding/json adds for HTML. Otherwise `<` would leave as
+// \u003c, and the text of a tool would not be what the tool wrote.
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -73,13 +74,15 @@ func (r *Result) MarshalJSON() ([]byte, error) {
 	}
 	out = append(out, r.extra...)
 	inner := trimObject(r.Members)
+	// nothing follows the last comma of ours
 	if len(inner) == 0 && len(out) > 1 {
 		out = out[:len(out)-1]
 	}
 	return append(append(out, inner...), '}'), nil
 }
 
-// trimObject returns what stands between the braces of an object.
+// trimObject returns what stands between the braces of an object. It copies nothing and reads nothing in between, so
+// that every byte of the tool's leaves as it came.
 func trimObject(object []byte) []byte {
 	s := scanner{data: object}
 	if s.peek() != '{' {

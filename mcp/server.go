@@ -35,25 +35,26 @@ type Options struct {
 	Silence time.Duration
 }
 
-// Server is the MCP endpoint.
+// Server is the MCP endpoint. What it holds about sessions and streams is in memory: a restart ends them, and clients
+// initialize again.
 type Server struct {
 	config     Config
 	challenges challenges
 	place      place
 	authority  Authority
-	cacheable  string
+	cacheable  string // members of lists in the modern era
 	silence    time.Duration
 	log        *slog.Logger
 	now        func() time.Time
 
-	builtin  []Tool
-	registry atomic.Pointer[registry]
+	builtin  []Tool                   // first in every list
+	registry atomic.Pointer[registry] // replaced as a whole by SetTools
 	metrics  *metrics
 	sessions *sessions
 	streams  *streams
 	told     told
 
-	legacy, modern             http.Handler
+	legacy, modern             http.Handler // the SDK's handlers, by era
 	legacyServer, modernServer *sdk.Server
 	closing                    chan struct{} // closed by Close
 	close                      func()
@@ -78,6 +79,7 @@ func New(o Options) (*Server, error) {
 		metrics:    newMetrics(o.Registerer),
 		closing:    make(chan struct{}),
 	}
+	// Close may be called twice: a stop that is asked for again must not panic.
 	s.close = sync.OnceFunc(func() { close(s.closing) })
 	s.defaults()
 	s.sessions = newSessions(o.Config, s.now, s.metrics.sessions)
@@ -131,6 +133,7 @@ func (s *Server) SetTools(tools []Tool) error {
 	if err != nil {
 		return err
 	}
+	// Before the first request there is nobody to notify.
 	first := s.registry.Swap(r) == nil
 	s.metrics.expect(r)
 	if !first {
@@ -151,7 +154,8 @@ func notifyChanged(server *sdk.Server) {
 	server.RemoveTools(name)
 }
 
-// Endpoint is the row of the endpoint table. It writes its own errors.
+// Endpoint is the row of the endpoint table. It writes its own errors. They are challenges and JSON-RPC, which the
+// pipeline's exit does not know (protocol.md §7).
 func (s *Server) Endpoint() auth.Endpoint {
 	return auth.Endpoint{
 		Path:    "/mcp",
@@ -167,7 +171,8 @@ func (s *Server) Endpoint() auth.Endpoint {
 }
 
 // Close refuses new sessions and streams, closes the open ones, and waits until calls under way are answered or ctx
-// is done. The error is that of ctx.
+// is done. The error is that of ctx. Streams go at once, or the drain would wait for stream_max; a call has its
+// answer first.
 func (s *Server) Close(ctx context.Context) error {
 	s.close()
 	return s.sessions.closeAll(ctx)

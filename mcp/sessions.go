@@ -13,7 +13,8 @@ import (
 )
 
 // sessions are the living sessions of the older era. The SDK keeps its own map; ours knows what the SDK does not:
-// whose a session is, whether it is idle, and how many there are.
+// whose a session is, whether it is idle, and how many there are. mu guards the books; it is not held while the SDK
+// closes a session, which can take as long as a call.
 type sessions struct {
 	idle    time.Duration
 	max     int
@@ -51,8 +52,9 @@ func newSessions(c Config, now func() time.Time, gauge prometheus.Gauge) *sessio
 	}
 }
 
-// reserve makes room for a session that initialize is about to create, closing the oldest idle one at a cap. It returns
-// a refusal if there is none idle.
+// reserve makes room for a session that initialize is about to create, closing the oldest idle one at a cap. It
+// returns a refusal if there is none idle. Room is taken before the SDK makes the session, or many at once would each
+// find the last free place. The user's own cap comes first: who is at it pays with a session of their own.
 func (ss *sessions) reserve(c *Caller) (*session, *refusal) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -94,12 +96,14 @@ func (ss *sessions) opened(s *session, server *sdk.ServerSession) {
 	ss.byID[s.id] = s
 	ss.gauge.Inc()
 	s.timer = time.AfterFunc(ss.idle, func() { ss.expire(s) })
+	// Close has passed meanwhile and did not see this one.
 	if ss.closed {
 		ss.endLocked(s)
 	}
 }
 
-// enter begins a request in a session of the caller. An unknown session and somebody else's are the same.
+// enter begins a request in a session of the caller. An unknown session and somebody else's are the same. The id
+// alone lets nobody in: the bearer token has said who asks, and the session must be theirs (MCP "Session hijacking").
 func (ss *sessions) enter(id string, c *Caller) (*session, *refusal) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -119,6 +123,7 @@ func (ss *sessions) leave(s *session) {
 	s.active--
 	s.last = ss.now()
 	switch {
+	// opened was never called: initialize failed, or its client went away
 	case s.sdk == nil:
 		ss.forget(s)
 		ss.shut()
@@ -127,7 +132,8 @@ func (ss *sessions) leave(s *session) {
 	}
 }
 
-// expire runs when s may have been idle for long enough; if not, it looks again when it may.
+// expire runs when s may have been idle for long enough; if not, it looks again when it may. The clock of the books
+// is the server's Now, so tests can move it; the timer only says when to look.
 func (ss *sessions) expire(s *session) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -156,7 +162,8 @@ func (ss *sessions) end(s *session) {
 	ss.endLocked(s)
 }
 
-// endLocked takes a session out of the books. From now on it is unknown to everybody.
+// endLocked takes a session out of the books. From now on it is unknown to everybody. mu must be held. A second end,
+// by DELETE and expiry at once say, does nothing.
 func (ss *sessions) endLocked(s *session) {
 	if s.gone {
 		return
@@ -171,7 +178,8 @@ func (ss *sessions) endLocked(s *session) {
 	}
 }
 
-// close closes the SDK's session, after the last answer: the SDK would drop answers from then on.
+// close closes the SDK's session, after the last answer: the SDK would drop answers from then on. In a goroutine of
+// its own, since mu is held here.
 func (ss *sessions) close(s *session) {
 	go func() {
 		s.sdk.Close() // waits for handlers whose callers have gone
@@ -197,7 +205,8 @@ func (ss *sessions) forget(s *session) {
 	}
 }
 
-// closeAll ends all sessions and waits until they are closed or ctx is done.
+// closeAll ends all sessions and waits until they are closed or ctx is done. It may be called again and then only
+// waits.
 func (ss *sessions) closeAll(ctx context.Context) error {
 	ss.mu.Lock()
 	if !ss.closed {

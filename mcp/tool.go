@@ -33,7 +33,8 @@ type Tool struct {
 // maxToolName is the longest name of a tool, which model vendors have set.
 const maxToolName = 64
 
-// check finds what a client or the SDK would stumble over.
+// check finds what a client or the SDK would stumble over. Once, when it is registered: a client may drop a whole
+// list over one bad tool.
 func (t *Tool) check() error {
 	var d struct {
 		Name        string `json:"name"`
@@ -57,13 +58,15 @@ func (t *Tool) check() error {
 	return nil
 }
 
-// registry is the set of tools at one time. It is replaced as a whole and never changed.
+// registry is the set of tools at one time. It is replaced as a whole and never changed. So a request that holds one
+// sees the same tools from its lookup to its answer, without a lock.
 type registry struct {
 	tools  []Tool // in their fixed order
 	byName map[string]*Tool
 }
 
-// newRegistry reports all faults at once.
+// newRegistry reports all faults at once. The tools are kept where they stand, so byName and the list lead to the
+// same ones.
 func newRegistry(tools []Tool) (*registry, error) {
 	r := &registry{tools: tools, byName: make(map[string]*Tool, len(tools))}
 	var faults []error
@@ -80,7 +83,8 @@ func newRegistry(tools []Tool) (*registry, error) {
 	return r, errors.Join(faults...)
 }
 
-// visible is the one predicate of lists and calls.
+// visible is the one predicate of lists and calls. It has no result for "visible but refused": what may not be called
+// is not shown.
 func (t *Tool) visible(ctx context.Context, c *Caller) (bool, error) {
 	if t.Visible == nil {
 		return true, nil
@@ -88,7 +92,8 @@ func (t *Tool) visible(ctx context.Context, c *Caller) (bool, error) {
 	return t.Visible(ctx, c)
 }
 
-// find returns the tool of that name if c may know of it, else nil. denied says that it exists nevertheless.
+// find returns the tool of that name if c may know of it, else nil. denied says that it exists nevertheless. The
+// caller is answered alike in both cases; denied is for our log (tool_denied).
 func (r *registry) find(ctx context.Context, c *Caller, name string) (t *Tool, denied bool, err error) {
 	t = r.byName[name]
 	if t == nil {

@@ -19,7 +19,7 @@ const soon = 250 * time.Millisecond
 // lastWrite is how long a write may hang when its stream is to be closed.
 const lastWrite = 250 * time.Millisecond
 
-// cause says why we closed a stream.
+// cause says why we closed a stream. The answer to a request that had none yet depends on it (unanswered).
 type cause int
 
 const (
@@ -30,7 +30,8 @@ const (
 	causeSession              // the session ended
 )
 
-// streams counts the open streams.
+// streams counts the open streams. Two locks, as the count and the watch have nothing to do with each other: mu
+// guards users, callsMu what stands below it.
 type streams struct {
 	perUser int
 	gauge   prometheus.Gauge
@@ -51,7 +52,7 @@ func newStreams(perUser int, silence time.Duration, gauge prometheus.Gauge) *str
 		calls: map[*stream]bool{}}
 }
 
-// begin notes a call under way.
+// begin notes a call under way. One timer serves all calls: most of them never need one.
 func (ss *streams) begin(st *stream) {
 	ss.callsMu.Lock()
 	defer ss.callsMu.Unlock()
@@ -90,7 +91,8 @@ func (ss *streams) look() {
 	}
 }
 
-// add counts one more for a user. With limit it may refuse.
+// add counts one more for a user. With limit it may refuse. The limit is for those that are meant to last: a call is
+// under way already when it turns out to be long.
 func (ss *streams) add(subject string, limit bool) bool {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -112,7 +114,8 @@ func (ss *streams) remove(subject string) {
 	}
 }
 
-// stream is one answer under way: of a GET, of a subscription, or of any other message until it is answered.
+// stream is one answer under way: of a GET, of a subscription, or of any other message until it is answered. mu
+// guards over and cause: the end and the answer may come at the same moment.
 type stream struct {
 	server *Server
 	call   *call
@@ -166,6 +169,7 @@ func (st *stream) run() {
 		defer s.streams.remove(subject)
 	}
 	closing, over := st.watched()
+	// Asked for after it began: a grant that ended in between gives a closed channel at once.
 	grant := s.authority.Ended(st.ctx, st.call.caller.GrantID)
 	// Real time, not the Now of options: these are waits, not dates.
 	tick := time.NewTimer(s.silence - time.Since(st.begun))
@@ -195,7 +199,8 @@ func (st *stream) run() {
 	}
 }
 
-// watched returns what ends a lasting stream: the server or the session. Calls are answered before either ends.
+// watched returns what ends a lasting stream: the server or the session. Calls are answered before either ends. nil
+// channels never answer: a call is watched for its grant and its length alone.
 func (st *stream) watched() (closing, over <-chan struct{}) {
 	if !st.lasts {
 		return nil, nil
@@ -214,7 +219,8 @@ func (st *stream) tick() {
 	}
 }
 
-// end closes the stream.
+// end closes the stream. The deadline comes before the cancelling: a write that hangs on a client that does not read
+// would hold the SDK, and with it the end, for ever.
 func (st *stream) end(why cause) {
 	if st.deadline(lastWrite, why) {
 		st.cancel()
@@ -234,7 +240,8 @@ func (st *stream) deadline(d time.Duration, why cause) bool {
 	return true
 }
 
-// close ends the looking after and reports why the stream was closed, and whether an answer was begun.
+// close ends the looking after and reports why the stream was closed, and whether an answer was begun. After it
+// nothing of the stream touches the connection, which net/http uses again.
 func (st *stream) close() (why cause, answered bool) {
 	st.mu.Lock()
 	st.over, why = true, st.cause

@@ -49,7 +49,8 @@ const userinfoDefinition = `{
 	"annotations": {"readOnlyHint": true, "openWorldHint": true}
 }`
 
-// person is the structured content of whoami.
+// person is the structured content of whoami. What is not known is left out; lists are never null, as the output
+// schema has them.
 type person struct {
 	Subject           string      `json:"subject"`
 	Name              string      `json:"name,omitempty"`
@@ -68,7 +69,8 @@ type clientName struct {
 	Name string `json:"name,omitempty"`
 }
 
-// whoami answers from the grant and the claims that were stored with it; nobody is asked.
+// whoami answers from the grant and the claims that were stored with it; nobody is asked. So it also works while the
+// provider is down, and shows what its claims were when they were last renewed.
 func whoami() Tool {
 	return Tool{
 		Name:       "whoami",
@@ -118,7 +120,8 @@ func userinfo() Tool {
 }
 
 // toolFailure tells the user what stands in the way, as a failed call: the connection itself was good a moment ago,
-// when the call was dispatched. Anything but an *oauth.Error is our own fault.
+// when the call was dispatched. Anything but an *oauth.Error is our own fault. A 401 is out of reach here: the
+// answer's status may be on its way already.
 func toolFailure(err error) (*Result, error) {
 	var e *oauth.Error
 	if !errors.As(err, &e) {

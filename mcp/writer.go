@@ -20,7 +20,8 @@ var errStreamOver = errors.New("the stream is over")
 
 // writer is the ResponseWriter of the SDK. The SDK writes from several goroutines and sets the status of a late error
 // at its end, while our comments go out in between: so the SDK's headers are its own map, which is read only when the
-// SDK writes, and one lock is held over Write and Flush (protocol.md §7, Streams).
+// SDK writes, and one lock is held over Write and Flush (protocol.md §7, Streams). mu guards all that stands below
+// it, and what is written to the connection.
 type writer struct {
 	under  http.ResponseWriter
 	flush  http.ResponseController
@@ -46,7 +47,8 @@ func (w *writer) WriteHeader(status int) {
 	w.setStatus(status)
 }
 
-// setStatus notes what the SDK wants to answer. A plain text waits for its body, to be translated with it.
+// setStatus notes what the SDK wants to answer. A plain text waits for its body, to be translated with it. mu must be
+// held. Only the first status counts, as with net/http.
 func (w *writer) setStatus(status int) {
 	if w.status != 0 || w.over {
 		return
@@ -58,7 +60,8 @@ func (w *writer) setStatus(status int) {
 	}
 }
 
-// commit sends status and headers of the SDK.
+// commit sends status and headers of the SDK. mu must be held. What the pipeline has set stays, unless the SDK's map
+// has the same name.
 func (w *writer) commit() {
 	w.committed = true
 	h := w.under.Header()
@@ -74,7 +77,8 @@ func (w *writer) commit() {
 	w.under.WriteHeader(w.status)
 }
 
-// streamHeader keeps proxies from holding events back, and everybody from storing them.
+// streamHeader keeps proxies from holding events back, and everybody from storing them. no-store is ours on top of
+// what MCP asks for: events hold what only one user may see.
 func streamHeader(h http.Header) {
 	h["Content-Type"] = []string{typeStream}
 	h["Cache-Control"] = []string{"no-cache, no-store, no-transform"}
@@ -97,6 +101,7 @@ func (w *writer) Write(p []byte) (int, error) {
 			w.commit()
 		}
 	}
+	// a comment has made it a stream before the SDK knew what it would answer
 	if w.stream && w.header.Get("Content-Type") != typeStream {
 		body = frame(body)
 	}
@@ -135,7 +140,8 @@ func frame(body []byte) []byte {
 	return b.Bytes()
 }
 
-// FlushError is what http.ResponseController looks for.
+// FlushError is what http.ResponseController looks for. Before the status is out there is nothing to flush: net/http
+// would send 200 for it.
 func (w *writer) FlushError() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -146,6 +152,7 @@ func (w *writer) FlushError() error {
 }
 
 // comment keeps a silent stream open on its way through proxies. It makes a stream of an answer that has not begun.
+// An answer that is on its way in another type is left alone: a comment would be part of its body.
 func (w *writer) comment() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -166,7 +173,7 @@ func (w *writer) comment() error {
 }
 
 // settle lets nothing more through and reports whether an answer was begun. What the SDK said with no body at all is
-// sent now.
+// sent now. From then on the SDK's goroutines of this request write into nothing.
 func (w *writer) settle() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
