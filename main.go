@@ -43,7 +43,8 @@ const usage = `hostedmcp serves MCP tools to AI agents as the person who asks.
 Start from config.example.toml: it is the manual of the configuration and runs as it stands.
 `
 
-// drainTime is how long a stop may take (SIGTERM; the unit's TimeoutStopSec must be longer).
+// drainTime is how long a stop may take (SIGTERM; the unit's TimeoutStopSec must be longer). Streams and requests
+// have it together; after it they are cut, and the store is closed all the same.
 const drainTime = 10 * time.Second
 
 func main() {
@@ -57,9 +58,11 @@ func main() {
 	}
 }
 
-// run is the program as a value: it returns when ctx is done, or an error of one line a fault.
+// run is the program as a value: it returns when ctx is done, or an error of one line a fault. Tests call it as a
+// shell would.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("hostedmcp", flag.ContinueOnError)
+	// the error says it all; flag's own list of one flag would hide it
 	flags.SetOutput(io.Discard)
 	path := flags.String("config", "", "configuration file")
 	if err := flags.Parse(args); err != nil {
@@ -85,7 +88,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 }
 
-// version is the module's version, or the commit that the binary was built from.
+// version is the module's version, or the commit that the binary was built from. It is told to MCP clients and stands
+// in the log, so that a report names its build.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -101,18 +105,18 @@ func version() string {
 
 // config is the configuration file. Each section's type, defaults and rules belong to the package that lives by it.
 type config struct {
-	PublicURL        string   `toml:"public_url"`
-	Name             string   `toml:"name"`
-	ShortName        string   `toml:"short_name"`
-	Listen           string   `toml:"listen"`
-	DataDir          string   `toml:"data_dir"`
-	TrustedProxies   []string `toml:"trusted_proxies"`
-	AllowedHosts     []string `toml:"allowed_hosts"`
-	AllowedOrigins   []string `toml:"allowed_origins"`
-	InsecureLoopback bool     `toml:"insecure_loopback"`
+	PublicURL        string   `toml:"public_url"`        // the issuer I (protocol.md §2); required
+	Name             string   `toml:"name"`              // shown to people; "" = host of public_url
+	ShortName        string   `toml:"short_name"`        // for commands; "" = made from name
+	Listen           string   `toml:"listen"`            // host:port
+	DataDir          string   `toml:"data_dir"`          // the store, and the master key unless it is elsewhere
+	TrustedProxies   []string `toml:"trusted_proxies"`   // whose X-Forwarded-For is believed; none = nobody's
+	AllowedHosts     []string `toml:"allowed_hosts"`     // further values of Host
+	AllowedOrigins   []string `toml:"allowed_origins"`   // further origins that may call /mcp
+	InsecureLoopback bool     `toml:"insecure_loopback"` // http on loopback without [demo]
 
 	Provider upstream.Config    `toml:"provider"`
-	Demo     *demo.Config       `toml:"demo"`
+	Demo     *demo.Config       `toml:"demo"` // nil = a provider of one's own
 	Access   auth.AccessConfig  `toml:"access"`
 	Tokens   auth.TokensConfig  `toml:"tokens"`
 	Clients  auth.ClientsConfig `toml:"clients"`
@@ -123,11 +127,13 @@ type config struct {
 	Log      web.LogConfig      `toml:"log"`
 	Limits   auth.LimitsConfig  `toml:"limits"`
 
-	proxies []netip.Prefix
-	secret  oauth.Secret // of our client at the provider
+	proxies []netip.Prefix // TrustedProxies, parsed
+	secret  oauth.Secret   // of our client at the provider
 }
 
-// loadConfig reads the file and reports everything wrong with it at once.
+// loadConfig reads the file and reports everything wrong with it at once. Defaults are set before decoding: a key
+// that is left out keeps its own. Secrets are read last: nobody is asked for a file by a configuration that is wrong
+// elsewhere.
 func loadConfig(path string) (*config, error) {
 	c := &config{
 		Listen: "127.0.0.1:8080", DataDir: "./data", Provider: upstream.DefaultConfig(), Tokens: auth.DefaultTokens(),
@@ -158,11 +164,12 @@ func (c *config) fillDemo() {
 	}
 }
 
+// validate asks every section and what no section can know alone: how public_url, [demo] and [provider] go together.
 func (c *config) validate() error {
-	loopback := oauth.IsLoopbackURL(c.PublicURL)
+	loopback := oauth.IsLoopbackURL(c.PublicURL) && c.insecure()
 	faults := []error{
 		keyed("public_url", oauth.CheckIssuer(c.PublicURL)), web.CheckListen("listen", c.Listen), c.parseProxies(),
-		c.Access.Validate(), c.Tokens.Validate(loopback && strings.HasPrefix(c.PublicURL, "http:")), c.Clients.Validate(c.PublicURL),
+		c.Access.Validate(), c.Tokens.Validate(loopback), c.Clients.Validate(c.PublicURL),
 		c.MCP.Validate(), c.Storage.Validate(), c.Metrics.Validate(), c.TLS.Validate(), c.Log.Validate(), c.Limits.Validate(),
 	}
 	if c.DataDir == "" {
@@ -172,7 +179,7 @@ func (c *config) validate() error {
 		faults = append(faults, c.Demo.Validate(), c.Provider.ValidateDemo())
 	} else {
 		faults = append(faults, c.Provider.Validate())
-		if strings.HasPrefix(c.PublicURL, "http:") && loopback && !c.InsecureLoopback {
+		if loopback && !c.InsecureLoopback {
 			faults = append(faults, errors.New("public_url: http is for [demo] or insecure_loopback = true: use https"))
 		}
 	}
@@ -184,6 +191,10 @@ func (c *config) validate() error {
 	return errors.Join(faults...)
 }
 
+// insecure says that the issuer is http: there other programs of the computer see our cookies (protocol.md §2).
+func (c *config) insecure() bool { return strings.HasPrefix(c.PublicURL, "http:") }
+
+// keyed puts the key before an error, by which Locate finds the line.
 func keyed(key string, err error) error {
 	if err == nil {
 		return nil
@@ -191,6 +202,7 @@ func keyed(key string, err error) error {
 	return fmt.Errorf("%s: %w", key, err)
 }
 
+// parseProxies reads addresses and networks; an address is a network of one.
 func (c *config) parseProxies() error {
 	for _, s := range c.TrustedProxies {
 		prefix, err := netip.ParsePrefix(s)
@@ -205,7 +217,8 @@ func (c *config) parseProxies() error {
 	return nil
 }
 
-// readSecrets reads the files that the configuration names; each must be readable by us alone.
+// readSecrets reads the files that the configuration names; each must be readable by us alone. The demo provider's
+// secret is derived from the store's key and needs no file.
 func (c *config) readSecrets() error {
 	var faults []error
 	if c.Demo == nil {
@@ -231,7 +244,9 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 		return err
 	}
 	p := &program{config: c, log: web.NewLogger(c.Log, stderr), registry: prometheus.NewRegistry(), stdout: stdout}
+	// Libraries log by the default logger; ours drops what they would give away (style.md, trap 12).
 	slog.SetDefault(p.log)
+	// a registry of our own: the default one would show what any library puts there
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := p.listen(); err != nil {
 		return err
@@ -242,7 +257,7 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 	return p.serve(ctx)
 }
 
-// program is a running hostedmcp.
+// program is a running hostedmcp. What is nil was not reached when a start failed: close passes over it.
 type program struct {
 	*config
 	log      *slog.Logger
@@ -257,7 +272,8 @@ type program struct {
 	mcp          *mcp.Server
 }
 
-// later is a handler that is made after its listener was opened.
+// later is a handler that is made after its listener was opened. No request meets it empty: connections wait in the
+// kernel until Serve, which comes after open.
 type later struct{ http.Handler }
 
 // listen opens every address, so that a port in use is found before anything is made.
@@ -284,10 +300,12 @@ func (p *program) listen() error {
 	return err
 }
 
-// open opens the store and builds what stands on it. It does no network I/O.
+// open opens the store and builds what stands on it. It does no network I/O. The order is that of the arrows
+// (design.md §2): each part gets what it stands on.
 func (p *program) open(ctx context.Context) error {
 	observer := auth.NewObserver(p.registry, p.log)
 	var err error
+	// The store tells the observer after each commit, so it must exist before the server that it belongs to.
 	if p.store, err = storage.Open(ctx, storage.Options{
 		Dir: p.DataDir, Issuer: p.PublicURL, Config: p.Storage, CredentialsDir: os.Getenv("CREDENTIALS_DIRECTORY"),
 		TombstoneTTL: p.Tokens.TombstoneTTL.D(), OnEvent: observer.Event, OnEnd: observer.End,
@@ -299,6 +317,7 @@ func (p *program) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Before the provider's client: it fills in whom that talks to.
 	if err := p.openDemo(pages); err != nil {
 		return err
 	}
@@ -313,6 +332,7 @@ func (p *program) open(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	// The seam between the resource and its authorization server is these functions, and nothing else of auth.
 	if p.mcp, err = mcp.New(mcp.Options{
 		Config: p.MCP, Issuer: p.PublicURL, Name: p.site().Name, Version: version(), AllowedHosts: p.AllowedHosts,
 		AllowedOrigins: p.AllowedOrigins, Log: p.log, Registerer: p.registry,
@@ -334,7 +354,8 @@ func (p *program) open(ctx context.Context) error {
 	return err
 }
 
-// openDemo makes the embedded provider, and us its client.
+// openDemo makes the embedded provider, and us its client. Its key is the store's, so that demo users stay connected
+// over a restart, like everybody.
 func (p *program) openDemo(pages *web.Pages) error {
 	if p.Demo == nil {
 		return nil
@@ -360,6 +381,7 @@ func (p *program) openDemo(pages *web.Pages) error {
 	return nil
 }
 
+// demoUsers hands the users over as web shows them: web does not know package demo.
 func demoUsers(users []demo.User) (out []web.DemoUser) {
 	for _, u := range users {
 		out = append(out, web.DemoUser{Name: u.Name, Password: u.Password, Email: u.Email, Groups: u.Groups})
@@ -367,6 +389,7 @@ func demoUsers(users []demo.User) (out []web.DemoUser) {
 	return out
 }
 
+// storeReady and providerReady are the two lines of /readyz, with reasons of the closed list.
 func (p *program) storeReady() error {
 	if err := p.store.Ready(); err != nil {
 		return oauth.Unavailable(oauth.StorageUnavailable, err)
@@ -383,6 +406,7 @@ func (p *program) providerReady() error {
 	return err
 }
 
+// scopes are those of `[[mcp.scope]]`, in their order, with what the consent page says of each.
 func (p *program) scopes() (names []string, sentences map[string]string) {
 	sentences = map[string]string{}
 	for _, s := range p.MCP.Scope {
@@ -409,6 +433,7 @@ func (p *program) site() web.Site {
 	return s
 }
 
+// hostOf is what a person reads of an issuer's URL; "" gives "".
 func hostOf(issuer string) string {
 	_, rest, _ := strings.Cut(issuer, "://")
 	host, _, _ := strings.Cut(rest, "/")
@@ -418,6 +443,7 @@ func hostOf(issuer string) string {
 // serve runs listeners and loops until ctx is done, then drains: streams first, then requests, then tokens that the
 // provider has just given, the store last.
 func (p *program) serve(ctx context.Context) error {
+	// The loops go on after the signal, until the stop begins; a listener that fails begins it as well.
 	loops, stopLoops := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopLoops()
 	g, failed := errgroup.WithContext(ctx)
@@ -433,7 +459,9 @@ func (p *program) serve(ctx context.Context) error {
 	return errors.Join(p.close(), g.Wait())
 }
 
-// close lets go of everything in the order that loses nothing.
+// close lets go of everything in the order that loses nothing. First mcp, as its streams would keep the listeners
+// busy; then the listeners; then auth, which no request can reach any more and which commits what the provider has
+// just answered; the store when nobody is left to write.
 func (p *program) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
@@ -453,17 +481,19 @@ func (p *program) close() error {
 
 // announce says where to point a client, and what a newcomer must know of this way of running.
 func (p *program) announce() {
+	// without systemd it does nothing
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
 	p.log.Info("ready", "public_url", p.PublicURL, "listen", p.Listen, "version", version())
 	say := func(format string, args ...any) { fmt.Fprintf(p.stdout, format+"\n", args...) }
 	say("hostedmcp is ready. Point your MCP client at %s/mcp; %s shows how.", p.PublicURL, p.PublicURL)
 	if _, key := p.store.Created(); key {
-		say("A master key was made in %s. Keep a copy elsewhere: without it the store cannot be read.", filepath.Join(p.DataDir, "master.key"))
+		say("A master key was made in %s. Keep a copy elsewhere: without it the store cannot be read.",
+			filepath.Join(p.DataDir, "master.key"))
 	}
 	if p.Demo != nil {
 		say("Demo: everything runs on this computer and all data is made up. Sign in as one of the users shown on the page.")
 	}
-	if strings.HasPrefix(p.PublicURL, "http:") {
+	if p.insecure() {
 		say("http on loopback is for trying out: other programs of this computer can see and set our cookies. For others to use it, set an https public_url.")
 	} else if len(p.proxies) == 0 && strings.HasPrefix(p.Listen, "127.") {
 		p.log.Warn("listening on loopback for a public address without trusted_proxies: limits per address are off; name your reverse proxy there")
