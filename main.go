@@ -153,7 +153,8 @@ func loadConfig(path string) (*config, error) {
 	return c, file.Locate(c.readSecrets())
 }
 
-// fillDemo gives [demo] its defaults; users of the file replace the two of the default.
+// fillDemo gives [demo] its defaults; users of the file replace the two of the default. The section itself has none:
+// without it there is no demo provider.
 func (c *config) fillDemo() {
 	d := demo.DefaultConfig()
 	if c.Demo.Listen == "" {
@@ -183,6 +184,7 @@ func (c *config) validate() error {
 			faults = append(faults, errors.New("public_url: http is for [demo] or insecure_loopback = true: use https"))
 		}
 	}
+	// An origin has neither path nor pattern: it is compared byte for byte with what browsers send (RFC 6454 §6.1).
 	for _, o := range c.AllowedOrigins {
 		if u, ok := strings.CutPrefix(o, "http"); !ok || strings.Count(o, "/") != 2 || strings.ContainsAny(u, "*? ") {
 			faults = append(faults, fmt.Errorf("allowed_origins: %q is not an origin: write https://app.example.com", o))
@@ -236,8 +238,9 @@ func (c *config) readSecrets() error {
 	return errors.Join(faults...)
 }
 
-// serve wires the packages together and runs until ctx is done. Everything that can be wrong is found before the first
-// file is written.
+// serve wires the packages together and runs until ctx is done. Everything that can be wrong is found before the
+// first file is written. Addresses come before the store: a second process is told of its port, and never waits for
+// the lock of the first.
 func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 	c, err := loadConfig(path)
 	if err != nil {
@@ -276,7 +279,8 @@ type program struct {
 // kernel until Serve, which comes after open.
 type later struct{ http.Handler }
 
-// listen opens every address, so that a port in use is found before anything is made.
+// listen opens every address, so that a port in use is found before anything is made. The metrics have a listener of
+// their own, so that no proxy rule can publish them.
 func (p *program) listen() error {
 	listeners := []web.Listener{{Key: "listen", Addr: p.Listen, Handler: &p.public}}
 	if p.TLS.Enabled() {
@@ -399,6 +403,7 @@ func (p *program) storeReady() error {
 
 func (p *program) providerReady() error {
 	err := p.provider.Ready()
+	// discovery has said why; anything else is our own fault
 	var failure *upstream.Failure
 	if errors.As(err, &failure) {
 		return oauth.Unavailable(failure.Reason, err)
@@ -479,7 +484,8 @@ func (p *program) close() error {
 	return errors.Join(faults...)
 }
 
-// announce says where to point a client, and what a newcomer must know of this way of running.
+// announce says where to point a client, and what a newcomer must know of this way of running. What is for people
+// goes to stdout, what is for the journal through the log.
 func (p *program) announce() {
 	// without systemd it does nothing
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
@@ -494,8 +500,10 @@ func (p *program) announce() {
 		say("Demo: everything runs on this computer and all data is made up. Sign in as one of the users shown on the page.")
 	}
 	if p.insecure() {
-		say("http on loopback is for trying out: other programs of this computer can see and set our cookies. For others to use it, set an https public_url.")
+		say("http on loopback is for trying out: other programs of this computer can see and set our cookies. " +
+			"For others to use it, set an https public_url.")
 	} else if len(p.proxies) == 0 && strings.HasPrefix(p.Listen, "127.") {
-		p.log.Warn("listening on loopback for a public address without trusted_proxies: limits per address are off; name your reverse proxy there")
+		p.log.Warn("listening on loopback for a public address without trusted_proxies: limits per address are off; " +
+			"name your reverse proxy there")
 	}
 }
