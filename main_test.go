@@ -396,6 +396,7 @@ func BenchmarkProgram(b *testing.B) {
 	for _, clients := range []int{1, 16, 64} {
 		b.Run(fmt.Sprintf("refresh/clients=%d", clients), func(b *testing.B) { benchmarkRefresh(b, issuer, clients) })
 	}
+	b.Run("refresh/rate=500", func(b *testing.B) { benchmarkRate(b, issuer, 500) })
 	b.Run("login/clients=8", func(b *testing.B) {
 		share(b, 8, func() error { return authtest.NewClient(issuer).Login() })
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "logins/s")
@@ -464,10 +465,10 @@ func benchmarkCall(b *testing.B, workers int, ours, bare, token string) {
 	b.ReportMetric(took[bare].Seconds()/took[ours].Seconds(), "ratio")
 }
 
-// benchmarkRefresh refreshes without a provider call: each client its own connection, one after another.
-func benchmarkRefresh(b *testing.B, issuer string, n int) {
+// refreshers are signed-in clients, each with a grant of its own.
+func refreshers(b *testing.B, issuer string, n int) chan *authtest.Client {
 	transport := &http.Transport{MaxIdleConnsPerHost: n}
-	defer transport.CloseIdleConnections()
+	b.Cleanup(transport.CloseIdleConnections)
 	clients := make(chan *authtest.Client, n)
 	for range n {
 		c := authtest.NewClient(issuer)
@@ -477,15 +478,51 @@ func benchmarkRefresh(b *testing.B, issuer string, n int) {
 		}
 		clients <- c
 	}
+	return clients
+}
+
+// renew refreshes with a client that is free.
+func renew(clients chan *authtest.Client) error {
+	c := <-clients
+	defer func() { clients <- c }()
+	a, err := c.Renew()
+	if err == nil && a.Status != http.StatusOK {
+		err = fmt.Errorf("refresh: %d %s", a.Status, a.Description)
+	}
+	return err
+}
+
+// benchmarkRefresh refreshes without a provider call: each client its own connection, one after another.
+func benchmarkRefresh(b *testing.B, issuer string, n int) {
+	clients := refreshers(b, issuer, n)
 	b.ResetTimer()
-	share(b, n, func() error {
-		c := <-clients
-		defer func() { clients <- c }()
-		a, err := c.Renew()
-		if err == nil && a.Status != http.StatusOK {
-			err = fmt.Errorf("refresh: %d %s", a.Status, a.Description)
-		}
-		return err
-	})
+	share(b, n, func() error { return renew(clients) })
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "refreshes/s")
+}
+
+// benchmarkRate begins refreshes at a constant rate, whether or not earlier ones are done; a latency counts from the
+// moment that the refresh was due.
+func benchmarkRate(b *testing.B, issuer string, perSecond int) {
+	clients := refreshers(b, issuer, 128)
+	took := make([]time.Duration, b.N)
+	b.ResetTimer()
+	start := time.Now()
+	var g errgroup.Group
+	for i := range b.N {
+		due := start.Add(time.Duration(i) * time.Second / time.Duration(perSecond))
+		time.Sleep(time.Until(due))
+		g.Go(func() error {
+			err := renew(clients)
+			took[i] = time.Since(due)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		b.Error(err)
+	}
+	slices.Sort(took)
+	for name, share := range map[string]int{"p50-ms": 50, "p99-ms": 99} {
+		b.ReportMetric(float64(took[(b.N-1)*share/100].Microseconds())/1000, name)
+	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "refreshes/s")
 }

@@ -158,27 +158,31 @@ func BenchmarkUpstreamToken(b *testing.B) {
 	}
 }
 
-// BenchmarkUpstreamRefresh is a refresh with a provider call each time, at 16 grants: intent, call, commit, rotation.
+// BenchmarkUpstreamRefresh is a refresh with a provider call each time: intent, call, commit, rotation.
 func BenchmarkUpstreamRefresh(b *testing.B) {
-	o := unlimited()
-	o.Provider = append(o.Provider, authtest.With(func(b *authtest.Behaviour) { b.AccessLife = time.Second }))
-	o.Upstream = func(c *upstream.Config) { c.Rotation = upstream.RotationStrict }
-	r := startRig(b, o)
-	clients := []*authtest.Client{r.c}
-	for len(clients) < 16 {
-		c, _ := r.login("alice")
-		clients = append(clients, c)
+	for _, n := range []int{1, 16, 64} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			o := unlimited()
+			o.Provider = append(o.Provider, authtest.With(func(b *authtest.Behaviour) { b.AccessLife = time.Second }))
+			o.Upstream = func(c *upstream.Config) { c.Rotation = upstream.RotationStrict }
+			r := startRig(b, o)
+			clients := []*authtest.Client{r.c}
+			for len(clients) < n {
+				c, _ := r.login("alice")
+				clients = append(clients, c)
+			}
+			b.ResetTimer()
+			asked := r.asked()
+			workers(b, n, func(i int) {
+				r.Clock.Advance(2 * time.Second) // every upstream token is out
+				if a, err := clients[i].Renew(); err != nil || a.Status != http.StatusOK {
+					b.Errorf("%v %+v", err, a)
+				}
+			})
+			rate(b, "refreshes/s")
+			b.ReportMetric(float64(r.asked()-asked)/float64(b.N), "provider-calls/op")
+		})
 	}
-	b.ResetTimer()
-	asked := r.asked()
-	workers(b, len(clients), func(i int) {
-		r.Clock.Advance(2 * time.Second) // every upstream token is out
-		if a, err := clients[i].Renew(); err != nil || a.Status != http.StatusOK {
-			b.Errorf("%v %+v", err, a)
-		}
-	})
-	rate(b, "refreshes/s")
-	b.ReportMetric(float64(r.asked()-asked)/float64(b.N), "provider-calls/op")
 }
 
 // BenchmarkLogin is whole logins, from /authorize to the first tokens, at 8 in parallel against a provider that signs

@@ -30,8 +30,11 @@ func (s *Store) Poison(err error) error {
 	})
 }
 
-// CreateAll makes many grants and redeems their codes by the transitions of CreateGrant and RedeemCode, in one commit.
+// CreateAll makes many grants and redeems their codes by the transitions of CreateGrant and RedeemCode, in one commit
+// without a sync. Nothing else may use the store meanwhile.
 func (s *Store) CreateAll(grants []NewGrant) error {
+	s.db.NoSync = true
+	defer func() { s.db.NoSync = false }()
 	return s.write(context.Background(), func(t *txn) error {
 		for _, n := range grants {
 			g := t.newRecord(n)
