@@ -15,8 +15,7 @@ import (
 	"hostedmcp/storage"
 )
 
-// maxClientID is the longest client_id in bytes (protocol.md §3.3). Longer ones are nobody's, and no line of
-// the log.
+// maxClientID is the longest client_id in bytes (protocol.md §3.3). Longer ones are nobody's, and no line of the log.
 const maxClientID = 512
 
 // A client is known in one of four ways; the consent page says which. The numbers stand in sealed tickets, which

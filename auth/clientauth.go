@@ -93,7 +93,7 @@ func readCredentials(h http.Header, p oauth.Params) (credentials, error) {
 	return creds, creds.complete()
 }
 
-// complete refuses credentials without an id: a public client names itself too (RFC 6749 §3.2.1).
+// complete refuses credentials without an id: a public client names itself too (RFC 6749 §4.1.3).
 func (c credentials) complete() error {
 	if c.id == "" {
 		return errCredentials

@@ -129,16 +129,10 @@ func DefaultClients() ClientsConfig {
 
 // Validate reports all faults at once; issuer is ours, whose pages no client may name as its redirect URI.
 func (c ClientsConfig) Validate(issuer string) error {
-	var faults []error
+	faults := belowOne("clients", []count{
+		{"register_max", c.RegisterMax}, {"cimd_max", c.CIMDMax}, {"grants_per_user", c.GrantsPerUser},
+	})
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("clients."+format, args...)) }
-	for _, n := range []struct {
-		key   string
-		value int
-	}{{"register_max", c.RegisterMax}, {"cimd_max", c.CIMDMax}, {"grants_per_user", c.GrantsPerUser}} {
-		if n.value < 1 {
-			fault("%s: must be at least 1", n.key)
-		}
-	}
 	if c.CIMDMaxBytes < 1<<10 || c.CIMDMaxBytes > 1<<20 {
 		fault("cimd_max_bytes: set it between 1024 and 1048576")
 	}

@@ -205,7 +205,7 @@ func (s *Server) enough(g storage.Grant, up storage.Upstream, want renewal) bool
 	switch {
 	case want.force:
 		return false
-	// a flight of the present run has replaced or removed it meanwhile
+	// no intent is left: a flight of this run has settled it meanwhile
 	case want.resume:
 		return up.Intent == nil
 	case want.keepalive:

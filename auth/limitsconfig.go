@@ -36,20 +36,12 @@ func DefaultLimits() LimitsConfig {
 // Validate reports all faults at once, each with its key path. Zero is refused everywhere: it would shut an endpoint,
 // and never means "no limit".
 func (c LimitsConfig) Validate() error {
-	var faults []error
-	for _, n := range []struct {
-		key   string
-		value int
-	}{
+	faults := belowOne("limits", []count{
 		{"register_per_hour", c.RegisterPerHour}, {"authorize_per_minute", c.AuthorizePerMinute},
 		{"consent_per_minute", c.ConsentPerMinute}, {"failed_per_minute", c.FailedPerMinute},
 		{"cimd_per_host_per_minute", c.CIMDPerHost}, {"cimd_parallel", c.CIMDParallel}, {"pending_max", c.PendingMax},
 		{"pending_per_browser", c.PendingPerBrowser}, {"pending_per_address", c.PendingPerAddress},
-	} {
-		if n.value < 1 {
-			faults = append(faults, fmt.Errorf("limits.%s: must be at least 1", n.key))
-		}
-	}
+	})
 	if c.HeaderMax < 8<<10 || c.HeaderMax > 1<<20 {
 		faults = append(faults, errors.New("limits.header_max: set it between 8192 and 1048576 bytes"))
 	}
@@ -62,6 +54,22 @@ func (c LimitsConfig) Validate() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// count is a number in the configuration that lets nobody in when it is zero.
+type count struct {
+	key   string
+	value int
+}
+
+// belowOne reports those of a section's counts that are.
+func belowOne(section string, counts []count) (faults []error) {
+	for _, n := range counts {
+		if n.value < 1 {
+			faults = append(faults, fmt.Errorf("%s.%s: must be at least 1", section, n.key))
+		}
+	}
+	return faults
 }
 
 // seconds, minutes and hours spell defaults and bounds as the configuration does.

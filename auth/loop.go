@@ -111,8 +111,8 @@ func (s *Server) revokeUpstream(ctx context.Context, grantID string) (revoked bo
 	if err != nil {
 		return false, err
 	}
-	// The provider ends the whole session with one of its tokens: the last grant of a session takes it along, earlier
-	// ones leave it.
+	// The provider may end its whole session with one token: the last grant of a provider session takes it along,
+	// earlier ones leave it.
 	living, _, err := s.store.Siblings(grantID)
 	if err != nil {
 		return false, err

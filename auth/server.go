@@ -246,7 +246,8 @@ func keyedHash(key, message []byte) []byte {
 	return m.Sum(nil)
 }
 
-// hashOf is how a credential of full randomness is stored and looked up: by SHA-256, without salt.
+// hashOf is how credentials are stored, looked up and compared: by SHA-256, without salt, since ours are of full
+// randomness.
 func hashOf(s string) [sha256.Size]byte { return sha256.Sum256([]byte(s)) }
 
 // isUnavailable says that the store is in trouble, which passes, and has judged nothing.
