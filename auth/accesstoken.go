@@ -116,7 +116,7 @@ func (s *Server) readAccessToken(token string) (accessClaims, error) {
 }
 
 // canonicalJWS refuses what go-jose would forgive: more parts, line breaks, padding and other spellings of the same
-// bytes, so that one token has one spelling (style.md, trap 11).
+// bytes (style.md, trap 11). ECDSA itself leaves a second signature of the same claims; it says nothing else.
 func canonicalJWS(token string) error {
 	if len(token) == 0 || len(token) > maxAccessToken || strings.Count(token, ".") != 2 || strings.ContainsAny(token, "\r\n") {
 		return errTokenForm

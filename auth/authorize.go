@@ -92,6 +92,11 @@ func (s *Server) askingClient(ctx context.Context, p oauth.Params) (client, stri
 	if !ok {
 		return client{}, "", oauth.Fail(oauth.InvalidRequest, oauth.RedirectRefused)
 	}
+	// Any port matches a registered loopback URI, our own among them: the answer must not come back to us as if it were
+	// the provider's (protocol.md §3.2).
+	if err := s.redirectRules().Check(redirectURI); err != nil {
+		return client{}, "", oauth.Fail(oauth.InvalidRequest, oauth.RedirectRefused).Because(err)
+	}
 	return c, redirectURI, nil
 }
 
@@ -173,9 +178,10 @@ func (s *Server) askedScope(asked string) (oauth.Scope, error) {
 	return scope, nil
 }
 
-// answerClient turns a refusal into one that reaches the client: REDIR, but to an https URI of a client that anybody
-// could have registered only a page with a link, so that our name bounces nobody there (RFC 9700 §4.11.2). Errors of
-// our own that are no *oauth.Error stay here and become 503.
+// answerClient turns a refusal into one that reaches the client: REDIR, but to an https or private-use URI of a client
+// that anybody could have registered only a page, so that our name bounces nobody there (RFC 9700 §4.11.2): a site,
+// or a program that a browser opens without asking ("vscode://…/clone?url="). A loopback URI leads to this computer
+// alone. Errors of our own that are no *oauth.Error stay here and become 503.
 func (s *Server) answerClient(err error, c client, redirectURI, state string) error {
 	var e *oauth.Error
 	if !errors.As(err, &e) {
@@ -183,7 +189,7 @@ func (s *Server) answerClient(err error, c client, redirectURI, state string) er
 	}
 	out := *e
 	target := s.errorRedirect(e, redirectURI, state)
-	if oauth.RedirectKind(redirectURI) == oauth.KindHTTPS && !c.trusted() {
+	if oauth.RedirectKind(redirectURI) != oauth.KindLoopback && !c.trusted() {
 		out.Back, out.Status = target, http.StatusBadRequest
 	} else {
 		out.Redirect = target

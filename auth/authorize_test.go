@@ -255,6 +255,23 @@ func TestAuthorizeState(t *testing.T) {
 	r.redirected(r.open(a.URL), a, oauth.InvalidRequest, oauth.RequestInvalid)
 }
 
+// RFC 9700 §4.11.2: our name opens no program of a client that anybody can register, without a click. A private-use URI
+// may carry a command of that program.
+func TestAuthorizePrivateUse(t *testing.T) {
+	r := newLogin(t, authtest.ServerOptions{})
+	r.c.RedirectURI = "vscode://vscode.git/clone?url=https://evil.example/repo.git"
+	r.must(r.c.Register("Client"))
+	r.local(r.open(query(r.c.Begin(), "code_challenge")), 400, oauth.RequestInvalid)
+}
+
+// protocol.md §3.2: the wildcard of loopback ports does not reach our own.
+func TestAuthorizeOwnPort(t *testing.T) {
+	r := newLogin(t, authtest.ServerOptions{})
+	r.c.RedirectURI = "http://127.0.0.1/callback"
+	r.must(r.c.Register("Client"))
+	r.local(r.open(r.c.Begin("redirect_uri", r.c.Issuer+"/callback").URL), 400, oauth.RedirectRefused)
+}
+
 // protocol.md §1, §3.2: the longest redirect URI of the most awkward characters still fits into the form of /consent.
 func TestAuthorizeLongRedirectURI(t *testing.T) {
 	r := newLogin(t, authtest.ServerOptions{})
@@ -296,7 +313,11 @@ func TestAuthorizeRedirectURIs(t *testing.T) {
 					r.local(p, 400, oauth.RedirectRefused)
 				}
 			}
-			if p := r.open(query(r.c.Begin(), "redirect_uri")); p.Status != http.StatusOK {
+			p := r.open(query(r.c.Begin(), "redirect_uri"))
+			switch loopback := strings.HasPrefix(registered, "http:"); {
+			case loopback: // registrations that differ in the port alone share an id: whose port would it be?
+				r.local(p, 400, oauth.RedirectRefused)
+			case p.Status != http.StatusOK:
 				t.Errorf("absent, one registered: %d (RFC 6749 §3.1.2.3)", p.Status)
 			}
 		})

@@ -69,12 +69,18 @@ func (c client) page(redirectURI string) PageClient {
 	}
 }
 
+// redirectRules are what every redirect URI must meet, whoever names it.
+func (s *Server) redirectRules() oauth.RedirectRules {
+	return oauth.RedirectRules{Issuer: s.issuer, PrivateSchemes: s.clients.PrivateSchemes}
+}
+
 // redirect returns the URI to answer to: the presented one if it matches, the only registered one if none was
-// presented (RFC 6749 §3.1.2.3). Matching is oauth's one function for all kinds of clients: two rules would soon
+// presented (RFC 6749 §3.1.2.3). A loopback one must be presented: registrations that differ in the port alone share an
+// id, so the port on file may be somebody else's (protocol.md §3.1). Matching is oauth's one function for all kinds of clients: two rules would soon
 // differ (protocol.md §3.2).
 func (c client) redirect(presented string) (string, bool) {
 	if presented == "" {
-		if len(c.redirectURIs) == 1 {
+		if len(c.redirectURIs) == 1 && oauth.RedirectKind(c.redirectURIs[0]) != oauth.KindLoopback {
 			return c.redirectURIs[0], true
 		}
 		return "", false

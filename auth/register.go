@@ -110,7 +110,7 @@ func (s *Server) readMetadata(r *http.Request) (metadata, error) {
 	if err != nil {
 		return m, oauth.Fail(oauth.InvalidClientMetadata, oauth.RegistrationInvalid).Because(err)
 	}
-	return m.normalised(oauth.RedirectRules{Issuer: s.issuer, PrivateSchemes: s.clients.PrivateSchemes})
+	return m.normalised(s.redirectRules())
 }
 
 // parseMetadata reads the members that we use, by their exact names. encoding/json would take "Redirect_URIs" for one

@@ -124,8 +124,7 @@ func New(o Options) (*Server, error) {
 	s.started = s.uptime()
 	s.setScopes(o)
 	// The same rules for every kind of client, by whichever way its redirect URIs came.
-	rules := oauth.RedirectRules{Issuer: o.Issuer, PrivateSchemes: o.Clients.PrivateSchemes}
-	s.documents = cimd.New(o.Clients.cimd(o.Limits), rules, o.Now, o.DocumentDialer, o.Log)
+	s.documents = cimd.New(o.Clients.cimd(o.Limits), s.redirectRules(), o.Now, o.DocumentDialer, o.Log)
 	s.life, s.stop = context.WithCancel(context.Background())
 	o.Registerer.MustRegister(newGrantStates(o.Store.Counts))
 	return s, nil
