@@ -30,6 +30,7 @@ func (s *Server) enterSession(r *http.Request, k *call) (refuse *refusal) {
 // again.
 func (s *Server) postLegacy(w http.ResponseWriter, r *http.Request, k *call) (refuse *refusal) {
 	if k.method == methodInitialize && r.Header.Get(headerSession) == "" {
+		k.opens = true
 		k.session, refuse = s.sessions.reserve(&k.caller)
 	} else {
 		refuse = s.enterSession(r, k)
@@ -70,7 +71,11 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, k *call) *refu
 	if answered {
 		return nil
 	}
-	return s.unanswered(k, why, refuse)
+	refuse = s.unanswered(k, why, refuse)
+	if k.opens {
+		s.sessions.end(k.session) // its id was in the answer that nobody got
+	}
+	return refuse
 }
 
 // unanswered says what to answer when a request was closed before anything was written; ended is for the end of its

@@ -23,6 +23,7 @@ type call struct {
 	registry *registry // of tools, one for the whole request
 	tool     *Tool     // with tools/call: the tool, nil if there is none for this caller
 	session  *session  // of the older era
+	opens    bool      // this initialize makes session
 	info     *auth.RequestInfo
 }
 

@@ -209,6 +209,13 @@ func (w *world) lastReason() oauth.Reason {
 	return w.reasons[len(w.reasons)-1]
 }
 
+// answers is the number of requests that the endpoint is done with.
+func (w *world) answers() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.reasons)
+}
+
 // answer is a whole HTTP answer.
 type answer struct {
 	status int

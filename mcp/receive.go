@@ -54,16 +54,27 @@ func (s *Server) handle(ctx context.Context, k *call, method string, req sdk.Req
 		list, err := s.listTools(ctx, k, cursor)
 		return s.outcome(list, err)
 	case methodInitialize:
-		result, err := next(ctx, method, req)
-		if err == nil && k.session != nil && k.method == methodInitialize {
-			s.sessions.opened(k.session, req.GetSession().(*sdk.ServerSession))
+		if k.opens {
+			return s.initialize(ctx, k, req, next)
 		}
-		return result, err
 	}
 	if method == methodListen && !k.modern || undeclared(method) {
 		return nil, errNoMethod // a subscription in a session would never end
 	}
 	return next(ctx, method, req)
+}
+
+// initialize enters the session that the SDK makes. The books hear of the beginning too, and of an end by panic: the
+// request may be over before the SDK is.
+func (s *Server) initialize(ctx context.Context, k *call, req sdk.Request, next sdk.MethodHandler) (sdk.Result, error) {
+	var made *sdk.ServerSession
+	s.sessions.opening(k.session)
+	defer func() { s.sessions.opened(k.session, made) }()
+	result, err := next(ctx, methodInitialize, req)
+	if err == nil {
+		made = req.GetSession().(*sdk.ServerSession)
+	}
+	return result, err
 }
 
 // errNoMethod has the words of JSON-RPC 2.0 §5.1, which some clients look for.

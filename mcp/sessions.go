@@ -36,9 +36,9 @@ type session struct {
 	id        string
 	principal string
 	subject   string
-	sdk       *sdk.ServerSession // nil while it is being opened
+	sdk       *sdk.ServerSession // nil while it is being opened, and if that fails
 	timer     *time.Timer
-	active    int       // requests and streams under way
+	active    int       // requests and streams under way, with the SDK's own part of initialize
 	last      time.Time // when the last one ended
 	gone      bool
 	over      chan struct{} // closed when gone: ends the streams
@@ -81,18 +81,32 @@ func (ss *sessions) evict(subject string) bool {
 			oldest = s
 		}
 	}
-	if oldest != nil {
-		ss.endLocked(oldest)
-	}
-	return oldest != nil
+	return oldest != nil && ss.endLocked(oldest)
 }
 
-// opened enters the session that the SDK created for s. The middleware calls it for a successful initialize, the only
-// moment at which the SDK shows a new session.
+// opening begins the SDK's part of initialize, in a goroutine of the SDK that can outlive the request.
+func (ss *sessions) opening(s *session) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	s.active++
+}
+
+// opened ends what opening began and enters the session that the SDK created for s, nil if it created none. The
+// middleware calls it, since initialize is the only moment at which the SDK shows a new session. If the request has
+// been left meanwhile, its room is given back already and nobody will ever hear of the session: it is closed instead.
 func (ss *sessions) opened(s *session, server *sdk.ServerSession) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	s.id, s.sdk = server.ID(), server
+	s.active--
+	s.sdk = server
+	switch {
+	case s.gone:
+		ss.close(s)
+		return
+	case server == nil:
+		return
+	}
+	s.id = server.ID()
 	ss.byID[s.id] = s
 	ss.gauge.Inc()
 	s.timer = time.AfterFunc(ss.idle, func() { ss.expire(s) })
@@ -122,12 +136,12 @@ func (ss *sessions) leave(s *session) {
 	defer ss.mu.Unlock()
 	s.active--
 	s.last = ss.now()
-	switch {
-	// opened was never called: initialize failed, or its client went away
-	case s.sdk == nil:
+	// nothing was opened: initialize failed, or its client went away
+	if s.sdk == nil {
 		ss.forget(s)
-		ss.shut()
-	case s.gone && s.active == 0:
+	}
+	// active is not 0 while the SDK is still at that initialize: opened closes then
+	if s.gone && s.active == 0 {
 		ss.close(s)
 	}
 }
@@ -163,10 +177,11 @@ func (ss *sessions) end(s *session) {
 }
 
 // endLocked takes a session out of the books. From now on it is unknown to everybody. mu must be held. A second end,
-// by DELETE and expiry at once say, does nothing.
-func (ss *sessions) endLocked(s *session) {
-	if s.gone {
-		return
+// by DELETE and expiry at once say, does nothing and reports false; so does the end of one that is not opened, which
+// is for leave to forget.
+func (ss *sessions) endLocked(s *session) bool {
+	if s.gone || s.sdk == nil {
+		return false
 	}
 	ss.forget(s)
 	delete(ss.byID, s.id)
@@ -176,11 +191,16 @@ func (ss *sessions) endLocked(s *session) {
 	if s.active == 0 {
 		ss.close(s)
 	}
+	return true
 }
 
-// close closes the SDK's session, after the last answer: the SDK would drop answers from then on. In a goroutine of
-// its own, since mu is held here.
+// close closes the SDK's session, if there is one, after the last answer: the SDK would drop answers from then on. In
+// a goroutine of its own, since mu is held here.
 func (ss *sessions) close(s *session) {
+	if s.sdk == nil {
+		ss.shut()
+		return
+	}
 	go func() {
 		s.sdk.Close() // waits for handlers whose callers have gone
 		ss.mu.Lock()

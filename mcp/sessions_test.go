@@ -3,6 +3,7 @@ package mcp_test
 import (
 	"context"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -110,6 +111,48 @@ func TestInitializeOnly(t *testing.T) {
 	first := w.openSession(token)
 	if !w.alive(token, first) || w.gauge("hostedmcp_mcp_sessions") != 1 {
 		t.Error("no session")
+	}
+}
+
+// TestInitializeAborted: a client that goes away while initialize is under way leaves no session, whatever the SDK has
+// made by then, and the caps hold afterwards.
+func TestInitializeAborted(t *testing.T) {
+	w := newWorld(t, func(o *mcp.Options) { o.Config.SessionsMax = 1 })
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	began, release := make(chan struct{}), make(chan struct{})
+	w.server.HoldInitialize(func() { began <- struct{}{}; <-release })
+	for range 3 {
+		ctx, cancel := context.WithCancel(t.Context())
+		left := make(chan error)
+		go func() {
+			resp, err := http.DefaultClient.Do(w.request("POST", initializeBody("0"), bearer(token)...).WithContext(ctx))
+			if err == nil {
+				resp.Body.Close()
+			}
+			left <- err
+		}()
+		answered := w.answers()
+		<-began
+		cancel()
+		if err := <-left; err == nil {
+			t.Fatal("initialize was answered")
+		}
+		w.await("the request ends", func() bool { return w.answers() > answered })
+		release <- struct{}{}
+	}
+	w.await("the SDK's sessions are closed", func() bool { return w.server.LegacySessions() == 0 })
+	if got := w.gauge("hostedmcp_mcp_sessions"); got != 0 {
+		t.Errorf("%v sessions in the books", got)
+	}
+	go func() { <-began; release <- struct{}{} }()
+	first := w.openSession(token)
+	_, stream := w.open(t.Context(), w.request("GET", "", legacy(token, first)...))
+	readUntil(t, stream, ": ok")
+	if a := w.send("POST", initializeBody("0"), bearer(token)...); a.status != 429 {
+		t.Errorf("above the cap: %d %s", a.status, a.body)
+	}
+	if a := w.send("DELETE", "", legacy(token, first)...); a.status != 204 || w.gauge("hostedmcp_mcp_sessions") != 0 {
+		t.Errorf("DELETE: %d", a.status)
 	}
 }
 

@@ -1,0 +1,31 @@
+package mcp
+
+import (
+	"context"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+)
+
+// HoldInitialize runs hold when the SDK has initialized a session of the older era and our books do not know yet.
+func (s *Server) HoldInitialize(hold func()) {
+	server := sdk.NewServer(&sdk.Implementation{Name: "held", Version: "1"}, nil)
+	server.AddReceivingMiddleware(func(next sdk.MethodHandler) sdk.MethodHandler {
+		return func(ctx context.Context, method string, req sdk.Request) (sdk.Result, error) {
+			result, err := next(ctx, method, req)
+			if method == methodInitialize {
+				hold()
+			}
+			return result, err
+		}
+	})
+	server.AddReceivingMiddleware(s.receive)
+	s.legacyServer = server
+}
+
+// LegacySessions is the number of sessions that the SDK holds in the older era.
+func (s *Server) LegacySessions() (n int) {
+	for range s.legacyServer.Sessions() {
+		n++
+	}
+	return n
+}
