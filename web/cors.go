@@ -75,10 +75,18 @@ func preflight(w *response, r *http.Request, row row) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// mostHeaders is how many names of a preflight are looked at: a browser asks for a handful, and an answer must not cost
+// more than the question.
+const mostHeaders = 32
+
 // allowedHeaders keeps of the headers that were asked for those a client of ours needs. Nothing else is echoed.
 func allowedHeaders(lines []string) string {
 	var out []string
+	seen := 0
 	for name := range strings.SplitSeq(strings.ToLower(strings.Join(lines, ",")), ",") {
+		if seen++; seen > mostHeaders {
+			break
+		}
 		name = strings.TrimSpace(name)
 		known := slices.Contains([]string{"authorization", "content-type", "accept", "last-event-id"}, name) ||
 			strings.HasPrefix(name, "mcp-") && headerName(name)

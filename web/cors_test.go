@@ -28,6 +28,18 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
+// TestPreflightIsBounded: the answer to a list of thousands costs what a browser's does.
+func TestPreflightIsBounded(t *testing.T) {
+	var names []string
+	for i := range 1000 {
+		names = append(names, "mcp-"+itoa(i))
+	}
+	got := newHarness(t).send("OPTIONS", "/token", "", "Access-Control-Request-Headers", strings.Join(names, ","))
+	if v := got.Header.Get("Access-Control-Allow-Headers"); v != strings.Join(names[:32], ", ") {
+		t.Errorf("headers echoed: %q", v)
+	}
+}
+
 func TestListedOrigins(t *testing.T) {
 	h := newHarness(t)
 	for _, c := range []struct {
