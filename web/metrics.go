@@ -43,7 +43,9 @@ func (m *metrics) observe(route, method string, status int, took time.Duration) 
 // costs its own figures only.
 func MetricsHandler(g prometheus.Gatherer) http.Handler {
 	figures := promhttp.HandlerFor(g, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(under http.ResponseWriter, r *http.Request) {
+		r = r.WithContext(r.Context()) // a copy: what net/http knows of the body stays
+		w := limits{}.bound(under, r)
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")

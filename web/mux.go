@@ -85,7 +85,7 @@ func (h *handler) enter(w *response, r *http.Request, row row) error {
 			return err
 		}
 	}
-	if !limitBody(w, r, row.MaxBody, h.bodyTimeout) {
+	if !limitBody(w, r, row.MaxBody) {
 		return refuse(http.StatusRequestEntityTooLarge, oauth.RequestInvalid)
 	}
 	return row.Handle(w, r)

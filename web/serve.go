@@ -67,10 +67,14 @@ func Bind(limits Limits, log *slog.Logger, listeners ...Listener) (*Server, erro
 	return s, nil
 }
 
-// newServer sets the limits that net/http keeps itself. There is no WriteTimeout: streams of /mcp live for an hour.
+// newServer sets the limits that net/http keeps itself. WriteTimeout is for what net/http answers on its own; our
+// handlers lift it and bound their answers themselves, since streams of /mcp live for an hour.
 func newServer(l Listener, limits Limits, log *slog.Logger) *http.Server {
 	server := &http.Server{
 		Handler: l.Handler, TLSConfig: l.TLS, ReadHeaderTimeout: limits.HeaderTimeout, IdleTimeout: idleTimeout,
+		WriteTimeout: stall,
+		// A peer that is gone, or that takes nothing, is one connection with many streams.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: stall, PingTimeout: stall / 2, WriteByteTimeout: stall},
 		// "OPTIONS *" is a path like any other that we do not have.
 		DisableGeneralOptionsHandler: true,
 		// What net/http says is about connections (a scanner's failed handshake), not about requests.

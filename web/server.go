@@ -28,9 +28,10 @@ type Options struct {
 	AllowedHosts   []string       // further names for CORSListed rows
 	AllowedOrigins []string       // web origins that CORSListed rows may be called from
 
-	BodyTimeout time.Duration         // for a whole request body; 0 = none
-	Log         *slog.Logger          // nil = nothing is logged
-	Registerer  prometheus.Registerer // nil = nothing is counted
+	BodyTimeout   time.Duration         // for a whole request body; 0 = 30 s
+	AnswerTimeout time.Duration         // for an answer to be read, streams apart; 0 = 30 s
+	Log           *slog.Logger          // nil = nothing is logged
+	Registerer    prometheus.Registerer // nil = nothing is counted
 }
 
 // NewHandler returns the pipeline and mux of the public listener (protocol.md §1). Its errors name every endpoint that
@@ -39,8 +40,9 @@ func NewHandler(o Options) (http.Handler, error) {
 	if o.Pages == nil {
 		return nil, errors.New("web: no pages")
 	}
-	h := &handler{pages: o.Pages, origins: o.AllowedOrigins, hosts: lower(o.AllowedHosts), checks: o.Checks, bodyTimeout: o.BodyTimeout}
+	h := &handler{pages: o.Pages, origins: o.AllowedOrigins, hosts: lower(o.AllowedHosts), checks: o.Checks}
 	h.pipeline = newPipeline(o.Log, newMetrics(o.Registerer))
+	h.limits = limits{body: o.BodyTimeout, answer: o.AnswerTimeout}
 	site := o.Pages.site // every URL we write comes from here, none from a request
 	h.hsts = site.https()
 	h.sources = sources{trusted: o.TrustedProxies, loopback: site.Loopback() || len(o.TrustedProxies) > 0}
@@ -60,12 +62,11 @@ func NewHandler(o Options) (http.Handler, error) {
 // that requests share it without a lock.
 type handler struct {
 	*pipeline
-	pages       *Pages
-	table       table
-	origins     []string
-	hosts       []string
-	checks      []Check
-	bodyTimeout time.Duration
+	pages   *Pages
+	table   table
+	origins []string
+	hosts   []string
+	checks  []Check
 }
 
 // ownRows are the endpoints of this package but the static files. Health and readiness are for machines: no page.
@@ -97,6 +98,7 @@ func Frame(log *slog.Logger, name string, next http.Handler) http.Handler {
 type pipeline struct {
 	log     *slog.Logger
 	metrics *metrics
+	limits  limits
 	sources sources
 	hsts    bool
 	inner   func(w *response, r *http.Request)
@@ -116,8 +118,8 @@ func newPipeline(log *slog.Logger, m *metrics) *pipeline {
 func (p *pipeline) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	info := &auth.RequestInfo{ID: rand.Text(), Address: p.sources.address(r), Trace: traceID(r.Header)}
-	out := &response{ResponseWriter: w, route: "unmatched"}
-	r = r.WithContext(auth.WithRequest(r.Context(), info))
+	r = r.WithContext(auth.WithRequest(r.Context(), info)) // a copy: what net/http knows of the body stays
+	out := p.limits.bound(w, r)
 	header := out.Header()
 	header.Set("X-Request-Id", info.ID)
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -152,7 +154,9 @@ func (p *pipeline) guard(w *response, r *http.Request) (abort bool) {
 			}
 		}
 	}()
-	p.inner(w, r)
+	if p.inner(w, r); !w.begun() {
+		w.WriteHeader(http.StatusOK) // as net/http does for a handler that wrote nothing
+	}
 	return false
 }
 
