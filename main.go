@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -186,7 +187,7 @@ func (c *config) validate() error {
 	}
 	// An origin has neither path nor pattern: it is compared byte for byte with what browsers send (RFC 6454 §6.1).
 	for _, o := range c.AllowedOrigins {
-		if u, ok := strings.CutPrefix(o, "http"); !ok || strings.Count(o, "/") != 2 || strings.ContainsAny(u, "*? ") {
+		if u, err := url.Parse(o); err != nil || u.Host == "" || u.Scheme+"://"+u.Host != o || strings.Contains(o, "*") {
 			faults = append(faults, fmt.Errorf("allowed_origins: %q is not an origin: write https://app.example.com", o))
 		}
 	}
@@ -206,17 +207,19 @@ func keyed(key string, err error) error {
 
 // parseProxies reads addresses and networks; an address is a network of one.
 func (c *config) parseProxies() error {
+	var faults []error
 	for _, s := range c.TrustedProxies {
 		prefix, err := netip.ParsePrefix(s)
 		if addr, e := netip.ParseAddr(s); e == nil {
 			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 		}
 		if err != nil {
-			return fmt.Errorf("trusted_proxies: %q is not an address or a network: write 10.0.0.1 or 10.0.0.0/8", s)
+			faults = append(faults, fmt.Errorf("trusted_proxies: %q is not an address or a network: write 10.0.0.1 or 10.0.0.0/8", s))
+			continue
 		}
 		c.proxies = append(c.proxies, prefix)
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 // readSecrets reads the files that the configuration names; each must be readable by us alone. The demo provider's

@@ -262,6 +262,7 @@ func TestDemo(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+	client.HTTP.CloseIdleConnections() // they led to the process that has ended
 	withServer(t, path, func() {
 		if a, err := client.Renew(); err != nil || a.Status != http.StatusOK {
 			t.Fatalf("refresh after a restart: %v %+v", err, a)

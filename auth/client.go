@@ -136,6 +136,11 @@ func (s *Server) resolveDocument(ctx context.Context, id string) (client, error)
 	if rec, err := s.store.Client(id); err == nil && rec.Document != nil {
 		copied = documentOf(rec)
 	}
+	leave, err := s.limits.fetches.enter(Request(ctx).Address)
+	if err != nil {
+		return client{}, err
+	}
+	defer leave()
 	doc, err := s.documents.Fetch(ctx, id, copied)
 	if err != nil {
 		return client{}, documentError(err)

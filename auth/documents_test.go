@@ -36,11 +36,16 @@ type vendors struct {
 
 	mu   sync.Mutex
 	body map[string]string // by path; "" = 404
+
+	arrived chan struct{} // one for each request below /slow/, which waits for free
+	free    chan struct{}
 }
 
 func newVendors(t *testing.T) *vendors {
 	t.Helper()
-	v := &vendors{body: map[string]string{}, roots: x509.NewCertPool()}
+	v := &vendors{
+		body: map[string]string{}, roots: x509.NewCertPool(), arrived: make(chan struct{}, 10), free: make(chan struct{}),
+	}
 	v.srv = httptest.NewUnstartedServer(http.HandlerFunc(v.serve))
 	v.srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	v.srv.TLS = &tls.Config{Certificates: []tls.Certificate{v.certificate(t)}}
@@ -74,6 +79,10 @@ func (v *vendors) certificate(t *testing.T) tls.Certificate {
 
 func (v *vendors) serve(w http.ResponseWriter, r *http.Request) {
 	v.hits.Add(1)
+	if strings.HasPrefix(r.URL.Path, "/slow/") {
+		v.arrived <- struct{}{}
+		<-v.free
+	}
 	v.mu.Lock()
 	body := v.body[r.URL.Path]
 	v.mu.Unlock()
@@ -136,6 +145,27 @@ func answerDNS(conn net.Conn) {
 			_, _ = conn.Write(append([]byte{byte(len(reply) >> 8), byte(len(reply))}, reply...))
 		}
 		return
+	}
+}
+
+// protocol.md §9 (cimd_parallel): one address that names slow hosts leaves slots for everybody else's clients.
+func TestDocumentSlotsPerAddress(t *testing.T) {
+	r, v := documentRig(t, true, func(o *auth.Options) { o.Clients.CIMDTimeout = oauth.Duration(30 * time.Second) })
+	var slow sync.WaitGroup
+	for _, path := range []string{"/slow/1", "/slow/2"} {
+		c := *r.c
+		c.ID = v.publish(path, "Slow", c.RedirectURI)
+		slow.Go(func() { _, _ = http.Get(c.Begin().URL) })
+		<-v.arrived
+	}
+	r.c.ID = v.publish("/client.json", "Client", r.c.RedirectURI)
+	if p := r.open(r.c.Begin().URL); p.Status != http.StatusTooManyRequests {
+		t.Errorf("a third fetch for one address: %d, want 429", p.Status)
+	}
+	close(v.free)
+	slow.Wait()
+	if p := r.open(r.c.Begin().URL); p.Status != http.StatusOK {
+		t.Errorf("once the slow ones are done: %d", p.Status)
 	}
 }
 

@@ -98,6 +98,8 @@ func limitKey(address string) string {
 type limiters struct {
 	LimitsConfig
 	register, authorize, consent, failed *limiter
+
+	fetches inFlight
 }
 
 // newLimiters has all buckets full: a restart forgives.
@@ -108,5 +110,35 @@ func newLimiters(c LimitsConfig) *limiters {
 		authorize:    newLimiter(c.AuthorizePerMinute, time.Minute),
 		consent:      newLimiter(c.ConsentPerMinute, time.Minute),
 		failed:       newLimiter(c.FailedPerMinute, time.Minute),
+		fetches:      inFlight{most: max(c.CIMDParallel/2, 1), flying: map[string]int{}},
 	}
+}
+
+// inFlight bounds what one address has under way at a time. Without it one address that names slow hosts holds every
+// slot for metadata documents, and nobody else's client can log in.
+type inFlight struct {
+	mu     sync.Mutex
+	most   int
+	flying map[string]int
+}
+
+// enter takes one of the address's places and returns what gives it back, or 429. The empty address is not limited.
+func (f *inFlight) enter(address string) (leave func(), err error) {
+	key := limitKey(address)
+	if key == "" {
+		return func() {}, nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.flying[key] >= f.most {
+		return nil, oauth.Fail(oauth.TemporarilyUnavailable, oauth.RateLimited).With(http.StatusTooManyRequests)
+	}
+	f.flying[key]++
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.flying[key]--; f.flying[key] == 0 {
+			delete(f.flying, key)
+		}
+	}, nil
 }
