@@ -164,17 +164,22 @@ var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // recycle keeps buffers of usual size only: one of the largest would be held for long.
 func recycle(b *bytes.Buffer) {
-	if b.Cap() <= 64<<10 {
+	// a body of just usualBody has grown the buffer by MinRead, and by what the allocator rounds up
+	if b.Cap() <= 2*usualBody {
 		b.Reset()
 		bodies.Put(b)
 	}
 }
 
+// usualBody is the size in bytes up to which memory is set aside for a body, or kept after it.
+const usualBody = 64 << 10
+
 // readBody reads the message. The limit holds for bodies of undeclared length too. A body that ends early is 400, for
-// a client that is still there to read it.
+// a client that is still there to read it. Memory beyond usualBody is for what has come, not for what a header
+// promises: many slow connections would each hold the most that one may send.
 func readBody(to *bytes.Buffer, w http.ResponseWriter, r *http.Request) *refusal {
 	if r.ContentLength > 0 {
-		to.Grow(int(r.ContentLength) + bytes.MinRead) // at most maxBody, which checkForm saw to
+		to.Grow(int(min(r.ContentLength, usualBody)) + bytes.MinRead)
 	}
 	_, err := to.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
 	var tooLarge *http.MaxBytesError

@@ -3,6 +3,8 @@ package mcp_test
 import (
 	"errors"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -178,6 +180,32 @@ func TestOrder(t *testing.T) {
 				t.Errorf("421 does not name the resource: %s", a.body)
 			}
 		})
+	}
+}
+
+// TestDeclaredSize: a body that is only promised costs no memory.
+func TestDeclaredSize(t *testing.T) {
+	w := newWorld(t, nil)
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	handle := w.server.Endpoint().Handle
+	send := func() {
+		r := httptest.NewRequest("POST", w.url, strings.NewReader("{"))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Bearer "+token)
+		r.ContentLength = 4 << 20
+		rec := httptest.NewRecorder()
+		if err := handle(rec, r); err != nil || rec.Code != http.StatusBadRequest {
+			t.Errorf("%d %v", rec.Code, err)
+		}
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 20 {
+		send()
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / 20; each > 1<<20 {
+		t.Errorf("%d bytes for a body of one", each)
 	}
 }
 
