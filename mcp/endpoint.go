@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"hostedmcp/auth"
 	"hostedmcp/auth/oauth"
@@ -25,6 +26,7 @@ type call struct {
 	session  *session  // of the older era
 	opens    bool      // this initialize makes session
 	info     *auth.RequestInfo
+	own      atomic.Bool // an error in the answer is in our words or a tool's, not the SDK's
 }
 
 // serve answers one request (protocol.md §7; the steps stand in doc.go). It is the only place where a refusal leaves:

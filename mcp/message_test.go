@@ -118,6 +118,59 @@ func TestHostileMessages(t *testing.T) {
 	}
 }
 
+// TestErrorTexts: an error repeats nothing that was sent but the id and a short name, and shows no type of Go's. The
+// code stays (JSON-RPC 2.0 §5.1), and the words that clients look for.
+func TestErrorTexts(t *testing.T) {
+	w := newWorld(t, nil)
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	session := w.openSession(token)
+	long := strings.Repeat("é", 1<<15)
+	body := func(method, params string) string {
+		return `{"jsonrpc":"2.0","id":"seven","method":"` + method + `","params":{` + params + `}}`
+	}
+	cut := `unknown tool "` + strings.Repeat("é", 64) + `"`
+	old := func(...string) []string { return legacy(token, session) }
+	tests := []struct {
+		name, body string
+		pairs      []string
+		code       int
+		text       string
+	}{
+		{"cursor no string", body("tools/list", `"cursor":1,"x":"`+long+`"`), old(), -32602, "invalid params"},
+		{"cursor no string, modern", body("tools/list", `"cursor":1,"x":"`+long+`",`+meta26), modern(token, "tools/list", ""), -32602, "invalid params"},
+		{"name no string", body("tools/call", `"name":["`+long+`"]`), old(), -32602, "invalid params"},
+		{"unknown tool", body("tools/call", `"name":"`+long+`"`), old(), -32602, cut},
+		{"unknown tool, modern", body("tools/call", `"name":"no",`+meta26), modern(token, "tools/call", "no"), -32602, `unknown tool "no"`},
+		{"unknown cursor", body("tools/list", `"cursor":"`+long+`"`), old(), -32602, "unknown cursor"},
+		{"unknown method", body(long, ""), old(), -32601, "Method not found"},
+		{"unknown method, modern", body("no/such", meta26), modern(token, "no/such", ""), -32601, "Method not found"},
+		{"not declared", body("prompts/list", ""), old(), -32601, "Method not found"},
+		{"a notification with an id", body("notifications/initialized", ""), old(), -32600, "invalid request"},
+		{"initialize", body("initialize", `"capabilities":["`+long+`"]`), bearer(token), -32602, "invalid params"},
+		{"initialize twice", body("initialize", `"protocolVersion":"`+version25+`","capabilities":{},"clientInfo":{"name":"x","version":"1"}`), old(), -32600, "invalid request"},
+		{"no capabilities", body("tools/list", `"_meta":{"io.modelcontextprotocol/protocolVersion":"`+version26+`"}`), modern(token, "tools/list", ""), -32602, `missing or invalid _meta field "io.modelcontextprotocol/clientCapabilities"`},
+		{"Accept", body("ping", ""), append(old(), "Accept", "application/json"), -32600, "Accept must contain both 'application/json' and 'text/event-stream'"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a := w.send("POST", tt.body, tt.pairs...)
+			var got struct {
+				ID    string
+				Error struct {
+					Code    int
+					Message string
+				}
+			}
+			if err := json.Unmarshal([]byte(a.event()), &got); err != nil {
+				t.Fatalf("%v: %d %.300q", err, a.status, a.body)
+			}
+			if got.ID != "seven" || got.Error.Code != tt.code || got.Error.Message != tt.text {
+				t.Errorf("%d %.300s", a.status, a.body)
+			}
+		})
+	}
+}
+
 // TestSmuggling: headers must say what the body says (MCP 2026-07-28, Streamable HTTP; error -32020), and the era is
 // what protocol.md §7 makes it.
 func TestSmuggling(t *testing.T) {

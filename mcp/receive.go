@@ -43,9 +43,11 @@ var errInternal = &jsonrpc.Error{Code: codeInternal, Message: "internal: " + oau
 func (s *Server) handle(ctx context.Context, k *call, method string, req sdk.Request, next sdk.MethodHandler) (sdk.Result, error) {
 	switch method {
 	case methodToolsCall:
+		k.own.Store(true)
 		r, err := s.callTool(ctx, k, req.(*sdk.CallToolRequest))
 		return s.outcome(r, err)
 	case methodToolsList:
+		k.own.Store(true)
 		r := req.(*sdk.ListToolsRequest)
 		cursor := ""
 		if r.Params != nil {
@@ -121,7 +123,7 @@ func (s *Server) callTool(ctx context.Context, k *call, req *sdk.CallToolRequest
 	if t == nil || t.Name != req.Params.Name {
 		s.metrics.called(nil, resultUnknown)
 		// the SDK's words for a tool that does not exist, which a hidden one must share (protocol.md §7, Lists)
-		return nil, &jsonrpc.Error{Code: codeInvalidParams, Message: fmt.Sprintf("unknown tool %q", req.Params.Name)}
+		return nil, &jsonrpc.Error{Code: codeInvalidParams, Message: fmt.Sprintf("unknown tool %q", echo(req.Params.Name))}
 	}
 	result := resultFailed // also when Call panics
 	defer func() { s.metrics.called(t, result) }()

@@ -135,7 +135,7 @@ type stream struct {
 func (s *Server) openStream(w http.ResponseWriter, r *http.Request, k *call) (*stream, *refusal) {
 	post := r.Method == http.MethodPost
 	st := &stream{server: s, call: k, begun: time.Now(), lasts: !post || k.modern && k.method == methodListen}
-	st.writer = writer{under: w, flush: *http.NewResponseController(w), header: http.Header{}, post: post, id: k.id}
+	st.writer = writer{under: w, flush: *http.NewResponseController(w), header: http.Header{}, post: post, id: k.id, own: &k.own}
 	if st.lasts {
 		select {
 		case <-s.closing:

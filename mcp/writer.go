@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"hostedmcp/auth/oauth"
 )
@@ -28,6 +29,7 @@ type writer struct {
 	header http.Header // the SDK's
 	post   bool        // errors are JSON-RPC answers to id
 	id     []byte
+	own    *atomic.Bool // the error texts of this answer are ours
 
 	mu        sync.Mutex
 	status    int  // that the SDK set; 0 = none yet
@@ -94,6 +96,9 @@ func (w *writer) Write(p []byte) (int, error) {
 	}
 	w.setStatus(http.StatusOK)
 	body := p
+	if w.post && !w.own.Load() {
+		body = plainError(p, w.id)
+	}
 	if w.plain {
 		body = w.translate(p)
 		if !w.committed {
@@ -123,6 +128,8 @@ func (w *writer) translate(text []byte) []byte {
 	e := rpcError{code: codeInvalidRequest, message: strings.TrimSpace(string(text))}
 	if strings.HasPrefix(e.message, "JSON RPC not handled") { // the SDK's words for a method it does not know
 		e = rpcError{code: codeMethodNotFound, message: noMethod}
+	} else if !isHelpful(e.message) {
+		e.message = foreignTexts[codeInvalidRequest]
 	}
 	return e.body(w.id)
 }
