@@ -118,13 +118,16 @@ func TestUnsentBody(t *testing.T) {
 
 // TestAnswerBeforeBody: the answer does not wait for the body's time to run out.
 func TestAnswerBeforeBody(t *testing.T) {
-	h := newHarness(t, func(o *web.Options) { o.BodyTimeout = time.Hour })
-	conn := dial(t, h.server.Listener.Addr().String())
-	io.WriteString(conn, "POST /nope HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
-	if got := h.read(conn, "POST"); got.StatusCode != 404 {
-		t.Errorf("status %d", got.StatusCode)
+	silent := auth.Endpoint{Path: "/silent", Methods: []string{"POST"}, Handle: func(http.ResponseWriter, *http.Request) error { return nil }}
+	h := newHarness(t, handling(silent), func(o *web.Options) { o.BodyTimeout = time.Hour })
+	for path, status := range map[string]int{"/nope": 404, "/silent": 200} {
+		conn := dial(t, h.server.Listener.Addr().String())
+		io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+		if got, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || got.StatusCode != status {
+			t.Errorf("%s: %v, %v", path, got, err)
+		}
+		conn.Close() // or the server would wait for the rest
 	}
-	conn.Close() // or the server would wait for the rest
 }
 
 // TestKeptConnection: a body that was read leaves no deadline behind, on this request or the next.
@@ -211,14 +214,17 @@ func isTimeout(err error) bool {
 // TestStreamOutlivesAnswerTimeout: events are written as long as their endpoint lets them, in both versions of HTTP.
 func TestStreamOutlivesAnswerTimeout(t *testing.T) {
 	const within = 50 * time.Millisecond
-	stream := auth.Endpoint{Path: "/stream", Methods: []string{"GET"}, Handle: func(w http.ResponseWriter, r *http.Request) error {
+	stream := auth.Endpoint{Path: "/stream", Methods: []string{"POST"}, MaxBody: 10, Handle: func(w http.ResponseWriter, r *http.Request) error {
+		if _, err := io.ReadAll(r.Body); err != nil {
+			return err
+		}
 		w.Header().Set("Content-Type", "text/event-stream")
 		w.(http.Flusher).Flush()
 		time.Sleep(3 * within) // longer than any answer may take
 		_, err := io.WriteString(w, "whole")
 		return err
 	}}
-	late := auth.Endpoint{Path: "/late", Methods: []string{"GET"}, Handle: func(w http.ResponseWriter, r *http.Request) error {
+	late := auth.Endpoint{Path: "/late", Methods: []string{"POST"}, Handle: func(w http.ResponseWriter, r *http.Request) error {
 		time.Sleep(3 * within)
 		_, err := io.WriteString(w, "whole")
 		return err
@@ -232,8 +238,16 @@ func TestStreamOutlivesAnswerTimeout(t *testing.T) {
 		server.EnableHTTP2 = version == 2
 		server.Config.WriteTimeout = within // as Bind's, which the pipeline lifts
 		server.StartTLS()
-		for _, path := range []string{"/stream", "/late"} {
-			resp, err := server.Client().Get(server.URL + path)
+		for _, c := range []struct{ path, body, expect string }{{"/stream", "", ""}, {"/stream", "body", ""}, {"/stream", "body", "100-continue"}, {"/late", "", ""}} {
+			path := c.path + " " + c.body + c.expect
+			req, err := http.NewRequest("POST", server.URL+c.path, strings.NewReader(c.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.expect != "" {
+				req.Header.Set("Expect", c.expect)
+			}
+			resp, err := server.Client().Do(req)
 			if err != nil {
 				t.Errorf("HTTP/%d %s: %v", version, path, err)
 				continue
