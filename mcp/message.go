@@ -4,6 +4,7 @@ package mcp
 // no null ids, no positional parameters, no batches.
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 )
@@ -79,6 +80,9 @@ func parseMessage(data []byte) (message, *rpcError) {
 	if err == nil {
 		err = s.end()
 	}
+	if errors.Is(err, errMeta) {
+		return message{id: e.answerID()}, badMessage(codeInvalidParams, "invalid params: "+err.Error())
+	}
 	if err != nil {
 		return message{}, badMessage(codeParse, "parse error: "+err.Error())
 	}
@@ -134,18 +138,34 @@ func (e *envelope) param(s *scanner, name []byte) (err error) {
 		if s.peek() != '{' {
 			return s.value()
 		}
-		return s.object(func(name []byte) error {
-			if string(name) != metaVersion {
-				return s.value()
-			}
-			e.hasVersion = true
-			e.version, _, err = s.optionalString()
-			return err
-		})
+		return e.meta(s)
 	default:
 		err = s.value()
 	}
 	return err
+}
+
+// maxMeta is the largest `_meta` of a request in bytes. It holds a few words about the request, and the SDK decodes it
+// into a map several times over, before any tool is asked.
+const maxMeta = 64 << 10
+
+var errMeta = errors.New("_meta is too large")
+
+// meta reads `_meta`, an object. It stops as soon as there is too much of it.
+func (e *envelope) meta(s *scanner) error {
+	limit := s.pos + maxMeta
+	return s.object(func(name []byte) (err error) {
+		if string(name) == metaVersion {
+			e.hasVersion = true
+			e.version, _, err = s.optionalString()
+		} else {
+			err = s.value()
+		}
+		if err == nil && s.pos >= limit {
+			return errMeta
+		}
+		return err
+	})
 }
 
 // fault says what is wrong with the message as a whole, "" if nothing is (JSON-RPC 2.0 §4 and §5; in MCP an id is a

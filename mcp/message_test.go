@@ -171,6 +171,33 @@ func TestErrorTexts(t *testing.T) {
 	}
 }
 
+// TestMetaSize: a `_meta` of more than 64 KiB is refused in both eras, before the SDK reads it.
+func TestMetaSize(t *testing.T) {
+	w := newWorld(t, nil)
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	session := w.openSession(token)
+	meta := func(size int) string { // size is that of `_meta` in bytes
+		inner := strings.TrimSuffix(strings.TrimPrefix(meta26, `"_meta":`), "}") + `,"x":"`
+		return `"_meta":` + inner + strings.Repeat("x", size-len(inner)-2) + `"}`
+	}
+	for _, tt := range []struct {
+		name   string
+		size   int
+		status int
+	}{{"64 KiB", 64 << 10, 200}, {"one byte more", 64<<10 + 1, 400}, {"much more", 1 << 20, 400}} {
+		list := `{"jsonrpc":"2.0","id":7,"method":"tools/list","params":{` + meta(tt.size) + `}}`
+		for era, a := range map[string]answer{
+			"modern": w.send("POST", list, modern(token, "tools/list", "")...),
+			"older":  w.send("POST", strings.Replace(list, "protocolVersion", "protocolVersioX", 1), legacy(token, session)...),
+		} {
+			const refusal = `{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"invalid params: _meta is too large"}}`
+			if a.status != tt.status || (tt.status == 400) != (a.body == refusal) {
+				t.Errorf("%s, %s: %d %.300s", tt.name, era, a.status, a.body)
+			}
+		}
+	}
+}
+
 // TestSmuggling: headers must say what the body says (MCP 2026-07-28, Streamable HTTP; error -32020), and the era is
 // what protocol.md §7 makes it.
 func TestSmuggling(t *testing.T) {
