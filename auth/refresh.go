@@ -107,12 +107,11 @@ func (s *Server) narrowed(p oauth.Params, g storage.Grant) (oauth.Scope, error) 
 	}
 	// A scope of the grant counts as known even when the configuration no longer names it.
 	asked = asked.Keep(s.known.Union(g.Scope))
-	switch {
-	// absent, or nothing that we know: as if absent (protocol.md §5.3, Scope)
-	case len(asked) == 0:
-		return g.Scope, nil
-	case asked.Contains(oauth.Scope{offlineAccess}) && !g.Scope.Has(offlineAccess):
+	if !g.Scope.Has(offlineAccess) {
 		asked = asked.Without(offlineAccess) // it has no effect, so asking for it is no wider request
+	}
+	if len(asked) == 0 { // absent, or nothing that we know: as if absent (protocol.md §5.3, Scope)
+		return g.Scope, nil
 	}
 	if !g.Scope.Contains(asked) {
 		return nil, oauth.Fail(oauth.InvalidScope, oauth.ScopeInvalid).Because(errors.New("wider than the grant"))

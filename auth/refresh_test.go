@@ -307,6 +307,7 @@ func TestRefreshScopeAndResource(t *testing.T) {
 		"unknown dropped":    {url.Values{"scope": {"mcp nonsense"}}, "mcp", ""},
 		"only unknown":       {url.Values{"scope": {"nonsense"}}, "mcp crm.write", ""},
 		"offline_access":     {url.Values{"scope": {"mcp offline_access"}}, "mcp", ""},
+		"only offline":       {url.Values{"scope": {"offline_access"}}, "mcp crm.write", ""},
 		"bad syntax":         {url.Values{"scope": {"mcp \"x\""}}, "", oauth.InvalidScope},
 		"own resource":       {url.Values{"resource": {r.Issuer + "/mcp"}}, "mcp crm.write", ""},
 		"other spelling":     {url.Values{"resource": {strings.ToUpper(r.Issuer[:4]) + r.Issuer[4:] + "/mcp/"}}, "mcp crm.write", ""},
