@@ -203,23 +203,6 @@ func (s *Store) FinishRequest(ctx context.Context, id string, until time.Time) e
 	})
 }
 
-// LookRequest reads a waiting request without consuming anything. Errors: ErrNotFound, ErrFinished, ErrUnavailable.
-func (s *Store) LookRequest(id string) (Request, error) {
-	var out Request
-	err := s.view(func(t *txn) error {
-		r, ok := t.request(id)
-		if !ok {
-			return ErrNotFound
-		}
-		if r.finished {
-			return ErrFinished
-		}
-		out = r.Request
-		return nil
-	})
-	return out, err
-}
-
 // CheckRequest says what TakeRequest would, and consumes nothing: what does not belong here costs no commit. Errors as
 // TakeRequest.
 func (s *Store) CheckRequest(id string, stateHash, bindHash [32]byte) error {

@@ -111,12 +111,12 @@ func TestApproveAgain(t *testing.T) {
 	if err := h.Approve(t.Context(), first, storage.ApproveLimits{}); err != storage.ErrFinished {
 		t.Errorf("approval of a finished id: %v, want ErrFinished", err)
 	}
-	if _, err := h.LookRequest(first.ID); err != storage.ErrFinished {
-		t.Errorf("LookRequest of a finished id: %v", err)
+	if err := h.CheckRequest(second.ID, second.StateHash, second.BindHash); err != storage.ErrFinished {
+		t.Errorf("CheckRequest of a finished id: %v", err)
 	}
 	h.clock.Advance(time.Hour)
 	h.sweep(storage.SweepLimits{})
-	if _, err := h.LookRequest(first.ID); err != storage.ErrNotFound {
+	if err := h.CheckRequest(second.ID, second.StateHash, second.BindHash); err != storage.ErrNotFound {
 		t.Errorf("after the ticket's expiry: %v", err)
 	}
 	h.check()
@@ -141,19 +141,19 @@ func TestApproveLimits(t *testing.T) {
 			h.must(h.Approve(t.Context(), finished, row.limits))
 			_, err := h.TakeRequest(t.Context(), finished.ID, finished.StateHash, finished.BindHash)
 			h.must(err)
-			var ids []string
+			var all []storage.Request
 			for i := range 5 {
 				r := h.newRequest(func(r *storage.Request) { row.vary(r, i) })
 				h.must(h.Approve(t.Context(), r, row.limits))
-				ids = append(ids, r.ID)
+				all = append(all, r)
 				h.clock.Advance(time.Second)
 			}
 			other := h.newRequest(func(r *storage.Request) { r.BindHash, r.Address = sum("other"), "other" })
 			if row.limits.Max == 0 {
 				h.must(h.Approve(t.Context(), other, row.limits))
 			}
-			for i, id := range ids {
-				_, err := h.LookRequest(id)
+			for i, r := range all {
+				err := h.CheckRequest(r.ID, r.StateHash, r.BindHash)
 				if gone := i < 2; gone != (err == storage.ErrNotFound) {
 					t.Errorf("request %d of 5: %v", i, err)
 				}
