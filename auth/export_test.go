@@ -17,5 +17,9 @@ func (s *Server) Remember(n int, expires time.Time) int {
 
 // Remembered returns how many grants the memory of pauses and of suspects speaks of.
 func (s *Server) Remembered() (paused, suspected int) {
+	s.flights.mu.Lock()
+	defer s.flights.mu.Unlock()
+	s.suspects.mu.Lock()
+	defer s.suspects.mu.Unlock()
 	return len(s.flights.paused), len(s.suspects.at)
 }
