@@ -52,22 +52,33 @@ func (p *Provider) Revoke(ctx context.Context, token oauth.Secret) error {
 	return n.fault("revocation", p.now())
 }
 
-// revocation is the request of RFC 7009 §2.1. It is ours, since the library's sends an empty client_id beside the Basic
-// header, which Keycloak takes for another client: 401.
+// revocation is the request of RFC 7009 §2.1.
 func (d *discovery) revocation(ctx context.Context, token oauth.Secret) (*http.Request, error) {
 	form := url.Values{"token": {token.Reveal()}, "token_type_hint": {"refresh_token"}}
+	return d.post(ctx, d.Revocation, form)
+}
+
+// post is a request of ours with the client's credentials, since the library's sends an empty client_id beside the Basic
+// header, which Keycloak takes for another client: 401.
+func (d *discovery) post(ctx context.Context, address string, form url.Values) (*http.Request, error) {
 	client := d.asking(nil, nil).config
-	if d.style == oauth2.AuthStyleInParams {
-		form.Set("client_id", client.ClientID)
-		form.Set("client_secret", client.ClientSecret)
+	return postAs(ctx, address, form, d.style, client.ClientID, oauth.Secret(client.ClientSecret))
+}
+
+// postAs authenticates by the style that the metadata ask for.
+func postAs(ctx context.Context, address string, form url.Values, style oauth2.AuthStyle, id string, secret oauth.Secret) (*http.Request, error) {
+	if style == oauth2.AuthStyleInParams {
+		form.Set("client_id", id)
+		form.Set("client_secret", secret.Reveal())
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.Revocation, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if d.style == oauth2.AuthStyleInHeader {
-		req.SetBasicAuth(url.QueryEscape(client.ClientID), url.QueryEscape(client.ClientSecret)) // RFC 6749 §2.3.1
+	req.Header.Set("Accept", "application/json")
+	if style == oauth2.AuthStyleInHeader {
+		req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret.Reveal())) // RFC 6749 §2.3.1
 	}
 	return req, nil
 }
