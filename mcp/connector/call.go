@@ -1,0 +1,97 @@
+package connector
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"hostedmcp/auth/oauth"
+)
+
+// User is who makes a call: the identity of the present request, never that of a session.
+type User struct {
+	Subject  string
+	ClientID string
+	GrantID  string
+	Name     string      // as the provider last said; "" = not known
+	Email    string      // likewise
+	Groups   []string    // likewise
+	Scope    oauth.Scope // of the present access token
+
+	Request     string // id of the present request, for X-Request-Id and logs
+	Traceparent string // W3C Trace Context; "" = none
+}
+
+// Credential is what a call carries to its connector. The zero value is none.
+type Credential struct {
+	Header string       // canonical name, "Authorization" unless configured otherwise; "" = none
+	Value  oauth.Secret // the whole value: "Bearer ..."
+}
+
+// Peer is the client behind a call: what a mounted server may tell and ask it while the call runs. Afterwards both
+// functions do nothing, and Ask fails. Both may be called from several goroutines.
+type Peer struct {
+	// Notify passes a notification on. What concerns other methods, tokens or resources than the call's own is
+	// dropped. nil = nobody listens.
+	Notify func(ctx context.Context, method string, params json.RawMessage)
+	// Ask passes a request on and returns the client's result. Its error is an *Error: CodeMethodNotFound if the
+	// client has not declared the capability. nil = the client cannot be asked.
+	Ask func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error)
+
+	Capabilities    json.RawMessage // of the client, as it declared them; nil = none
+	ProtocolVersion string          // that the client speaks
+}
+
+// Call is one request to a connector.
+type Call struct {
+	Method string
+	// Params are the client's own, but for the name, which is the connector's, and for `_meta`, which has lost what
+	// speaks of identities and what is ours. Its progressToken, if any, is unique among all calls under way.
+	Params json.RawMessage
+	User   User
+	// Credential returns what the call carries, asked for when it is needed: it may have to be renewed. nil = none.
+	// Its error is an *Error.
+	Credential func(ctx context.Context) (Credential, error)
+	Session    string // of the client's session with us; "" = a request of the modern era
+	Modern     bool   // the client's request is of protocol version 2026-07-28 or later
+	Peer       Peer
+}
+
+// JSON-RPC error codes (JSON-RPC 2.0 §5.1; MCP "Resources" for the one of resources).
+const (
+	CodeInvalidParams    = -32602
+	CodeMethodNotFound   = -32601
+	CodeInternal         = -32603
+	CodeResourceNotFound = -32002
+)
+
+// Error is a JSON-RPC error: the connector's own, or, with a Reason, ours about the connector.
+type Error struct {
+	Code    int64
+	Message string
+	Data    json.RawMessage // nil = none
+	Reason  oauth.Reason    // connector_unreachable, connector_bad_answer, ...; "" = the connector said it
+	Cause   error           // for the log; may name what clients must not see
+}
+
+// Unreachable is the error of a connector to which there is no way now.
+func Unreachable(cause error) *Error { return trouble(oauth.ConnectorUnreachable, cause) }
+
+// BadAnswer is the error of a connector that answered what cannot be handed on.
+func BadAnswer(cause error) *Error { return trouble(oauth.ConnectorBadAnswer, cause) }
+
+func trouble(reason oauth.Reason, cause error) *Error {
+	return &Error{Code: CodeInternal, Message: string(reason) + ": " + reason.Sentence(), Reason: reason, Cause: cause}
+}
+
+// Error is the line for the log.
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%d %q", e.Code, e.Message)
+	if e.Cause != nil {
+		s += ": " + e.Cause.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
