@@ -4,24 +4,30 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"hostedmcp/auth/cimd"
 	"hostedmcp/auth/oauth"
 )
 
-// AccessConfig is `[access]`: who of those that the provider signs in may connect. Empty lists refuse nobody.
+// AccessConfig is `[access]`: who of those that the provider signs in may connect, and who of them looks after
+// the others. Empty lists of the first two refuse nobody.
 type AccessConfig struct {
 	Groups       []string `toml:"groups"`        // at least one of these, compared exactly
 	EmailDomains []string `toml:"email_domains"` // domain of a verified e-mail address, compared without case
+	Operators    []string `toml:"operators"`     // groups that see and end everybody's connections; none = nobody does
 }
 
 // Validate reports all faults at once, each with its key path.
 func (c AccessConfig) Validate() error {
 	var faults []error
-	for _, g := range c.Groups {
-		if g == "" {
-			faults = append(faults, errors.New(`access.groups: an empty name would match nobody: remove it`))
+	for _, list := range []struct {
+		key    string
+		groups []string
+	}{{"groups", c.Groups}, {"operators", c.Operators}} {
+		if slices.Contains(list.groups, "") {
+			faults = append(faults, fmt.Errorf("access.%s: an empty name would match nobody: remove it", list.key))
 		}
 	}
 	for _, d := range c.EmailDomains {

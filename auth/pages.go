@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"hostedmcp/auth/oauth"
+	"hostedmcp/auth/story"
 )
 
 // Pages are the pages that the authorization server hands out, filled in by package web. Each writes the whole
@@ -46,23 +47,70 @@ type PageClient struct {
 	PrivateUse bool   // the answer goes to whichever program owns a private-use scheme
 }
 
-// StatusPage lists the signed-in user's own grants.
+// StatusPage lists connections: the signed-in user's own, or, for operators, those that Query asks for.
 type StatusPage struct {
 	Token     string // form token for /grants/end
 	SignOut   string // form token for /signout
 	User      PageUser
 	Grants    []PageGrant
-	Living    int
+	Living    int            // of Whose, or of User
 	Tombstone oauth.Duration // how long an ended grant stays listed
+	SigninTTL oauth.Duration
+
+	// The rest is for operators (`[access] operators`); Operator says whether this user is one. One that asks for the
+	// own subject gets Whose = User.
+	Operator   bool
+	Query      PageQuery
+	Whose      PageUser    // the one user whose connections these are; zero = everybody's
+	Counts     []PageCount // of all connections, whatever Query says
+	From, To   int         // place of the first and last of Grants; From 0 = not known, behind the first page
+	Total      int         // that Query finds; 0 = not known
+	Next       string      // `after` of the next page; "" = this is the last
+	Provider   PageHealth
+	Store      PageHealth
+	Connectors []PageConnector
 }
 
-// PageUser is the person a page speaks to.
+// PageUser is the person a page speaks to, or of.
 type PageUser struct{ Name, Email, Subject string }
+
+// PageQuery is what an operator looks for: the parameters of GET /status as sent, cut to a sane length.
+type PageQuery struct {
+	Subject string // subject, e-mail or part of the name
+	Client  string // id or part of the name
+	State   string // a State of PageCount; "" = all
+	After   string
+}
+
+// PageCount is a number of connections in one state. State is the value of `state=`.
+type PageCount struct {
+	State, Name string // "working", "Working"
+	N           int64
+}
+
+// PageHealth is how something that all connections need is doing. Reason "" = well.
+type PageHealth struct {
+	Host     string // of the provider
+	State    string // "Working", "Not answering"
+	Sentence string
+	Reason   oauth.Reason
+	Since    time.Time // since when it is in trouble
+}
+
+// PageConnector is one mounted source of tools.
+type PageConnector struct {
+	Name, Title string
+	State       string // "ok", "unreachable" or "changed"
+	Sentence    string
+	Reason      oauth.Reason // "" = ok
+	Since       time.Time    // of this state; zero = not known
+}
 
 // PageGrant is one connection on the status page. Zero times are not shown.
 type PageGrant struct {
 	ID        string
 	Client    PageClient
+	User      PageUser // whose it is, as the provider last said
 	Since     time.Time
 	LastUsed  time.Time
 	GoodUntil time.Time    // when it ends by itself if not used
@@ -71,6 +119,19 @@ type PageGrant struct {
 	Trouble   time.Time    // since when it is in trouble
 	Until     time.Time    // how long it stays connected in that trouble
 	Scopes    []string     // sentences
+
+	State    string // the state in a word or two: "Working", "Being checked", "Ended"
+	Kind     string // of the shape beside it: "" working, "trouble", "ended"
+	Sentence string // what happened and what to do, without the reason's code; "" = working
+	Events   []PageEvent
+}
+
+// PageEvent is one line of a connection's story, the newest first. Lines of one kind in a row are one.
+type PageEvent struct {
+	At, Until time.Time // Until zero, or the end of the span
+	Sentence  string
+	Reason    oauth.Reason
+	Count     int // how often, at least 1
 }
 
 // SignInPage is the status page for somebody not signed in. It asks for nothing: who it is, the provider says.
@@ -78,3 +139,6 @@ type SignInPage struct {
 	Token     string // form token for /signin
 	SignInTTL oauth.Duration
 }
+
+// Refusal is one request that was not answered normally, as package web remembers it.
+type Refusal = story.Refusal

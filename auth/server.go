@@ -42,6 +42,8 @@ type Options struct {
 	Provider *upstream.Provider
 	Observer *Observer
 	Pages    Pages
+	// Connectors says how the mounted sources are doing, for operators; nil = there are none. It must not block.
+	Connectors func() []PageConnector
 
 	DocumentDialer cimd.Dialer // tests only: lets metadata documents come from loopback
 	// Now is the wall clock; nil = time.Now. Log nil = nothing is logged.
