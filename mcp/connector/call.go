@@ -28,21 +28,27 @@ type Credential struct {
 	Value  oauth.Secret // the whole value: "Bearer ..."
 }
 
-// Peer is the client behind a call: what a mounted server may tell and ask it while the call runs. Afterwards both
-// functions do nothing, and Ask fails. Both may be called from several goroutines.
+// Peer is the client behind a call: what a mounted server may tell and ask. Both functions may be called from several
+// goroutines.
 type Peer struct {
-	// Notify passes a notification on. What concerns other methods, tokens or resources than the call's own is
-	// dropped. nil = nobody listens.
+	// Notify passes a notification on: on the stream of the call while that runs. In a session it may be called until
+	// EndSession, and what comes after the call goes to the session's own stream; elsewhere it then does nothing.
+	// Progress for another token, updates of resources without a subscription and messages below the client's log
+	// level are dropped. nil = nobody listens.
 	Notify func(ctx context.Context, method string, params json.RawMessage)
-	// Ask passes a request on and returns the client's result. Its error is an *Error: CodeMethodNotFound if the
-	// client has not declared the capability. nil = the client cannot be asked.
+	// Ask passes a request on and returns the client's result; it works while the call runs. Its error is an *Error:
+	// CodeMethodNotFound if the client has not declared the capability. When ctx ends, the client is told to stop.
+	// nil = the client cannot be asked.
 	Ask func(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error)
 
 	Capabilities    json.RawMessage // of the client, as it declared them; nil = none
 	ProtocolVersion string          // that the client speaks
 }
 
-// Call is one request to a connector.
+// Call is one request to a connector. Method is one of the requests of MCP's clients, with three things to know:
+// subscriptions/listen comes for resourceSubscriptions alone, of the modern era, and lasts until its context ends while
+// Peer.Notify hears of the updates; resources/subscribe and logging/setLevel come in sessions alone; and in sessions
+// notifications/roots/list_changed comes too, whose result nobody reads.
 type Call struct {
 	Method string
 	// Params are the client's own, but for the name, which is the connector's, and for `_meta`, which has lost what

@@ -45,7 +45,8 @@ type State struct {
 	Text   string       // one sentence for the operator, with no secret in it; "" = the reason's
 }
 
-// Catalog is what a connector offers: definitions as it wrote them, under its own names.
+// Catalog is what a connector offers: definitions as it wrote them, under its own names. Neither side changes one that
+// was returned; a Source that has nothing new returns the same slices again, by which others know theirs is up to date.
 type Catalog struct {
 	Tools             []json.RawMessage
 	Prompts           []json.RawMessage
