@@ -16,6 +16,7 @@
 //	7 body: size, time                                          body.go
 //	8 the row's Handle; its error leaves by the one exit        exit.go
 //	9 recover, one log line, metrics                            server.go
+//	10 what was refused is remembered for `explain`             refusals.go
 //
 // Nothing a client sends (Host, Forwarded, X-Forwarded-*, X-Request-Id) changes an answer: URLs come from [Site] alone.
 //

@@ -31,6 +31,7 @@ type Options struct {
 	BodyTimeout   time.Duration         // for a whole request body; 0 = 30 s
 	AnswerTimeout time.Duration         // for an answer to be read, streams apart; 0 = 30 s
 	Log           *slog.Logger          // nil = nothing is logged
+	Refusals      *Refusals             // remembers what was refused; nil = nothing is
 	Registerer    prometheus.Registerer // nil = nothing is counted
 }
 
@@ -42,6 +43,7 @@ func NewHandler(o Options) (http.Handler, error) {
 	}
 	h := &handler{pages: o.Pages, origins: o.AllowedOrigins, hosts: lower(o.AllowedHosts), checks: o.Checks}
 	h.pipeline = newPipeline(o.Log, newMetrics(o.Registerer))
+	h.refusals = o.Refusals
 	h.limits = limits{body: o.BodyTimeout, answer: o.AnswerTimeout}
 	site := o.Pages.site // every URL we write comes from here, none from a request
 	h.hsts = site.https()
@@ -96,13 +98,14 @@ func Frame(log *slog.Logger, name string, next http.Handler) http.Handler {
 
 // pipeline is what every request of every listener goes through, whatever it is for.
 type pipeline struct {
-	log     *slog.Logger
-	metrics *metrics
-	limits  limits
-	sources sources
-	hsts    bool
-	inner   func(w *response, r *http.Request)
-	broken  func(w *response, r *http.Request, err error) // answers after a panic
+	log      *slog.Logger
+	metrics  *metrics
+	refusals *Refusals // nil = nobody asks later
+	limits   limits
+	sources  sources
+	hsts     bool
+	inner    func(w *response, r *http.Request)
+	broken   func(w *response, r *http.Request, err error) // answers after a panic
 }
 
 // newPipeline returns a frame that logs to nobody if log is nil.
@@ -177,11 +180,9 @@ func (p *pipeline) end(w *response, r *http.Request, info *auth.RequestInfo, too
 	case status >= 500:
 		level = slog.LevelWarn
 	}
-	if !p.log.Enabled(r.Context(), level) {
-		return
-	}
 	attrs := append(info.LogAttrs(), slog.String("method", method), slog.String("route", w.route), slog.Int("status", status),
 		slog.Int64("bytes", w.bytes), slog.Int64("duration_us", took.Microseconds()))
+	p.refusals.note(attrs, info.Noted(), status) // whatever the log's level is
 	p.log.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
