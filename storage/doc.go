@@ -16,7 +16,8 @@
 //	by_session  HMAC of the provider's sid, 0, grant id (living grants)
 //	signins     SHA-256 of the cookie → subject, claims, expiry. Sealed
 //	events      grant id, sequence → journal event
-//	due         kind, time, key: what is to be looked at when. Nothing is ever found by a scan
+//	due         kind, time, key: what is to be looked at when. Only an operator's search reads everything
+//	pins        connector, 0, tool → its definition served, and a changed one that waits. Sealed
 //
 // A sealed record is bound to its bucket and key (package seal): records cannot be swapped. Times are Unix seconds.
 //

@@ -20,6 +20,7 @@ const (
 	dueGrant     dueKind = 'g' // living grant: idle or age limit, old events
 	dueIntent    dueKind = 'i' // upstream intent that no answer has cleared
 	dueKeepalive dueKind = 'k'
+	dueDoubt     dueKind = 'd' // since when a living grant's upstream tokens have been in doubt (metric)
 	dueClient    dueKind = 'l' // client: unused for long?
 	dueRequest   dueKind = 'r' // authorization request, or the memory of a finished one
 	dueSignIn    dueKind = 's'
@@ -101,6 +102,37 @@ func (s *Store) dueKeys(kind dueKind, now time.Time, limit int) (keys []string, 
 		return nil
 	})
 	return keys, err
+}
+
+// first returns the earliest reminder of a kind.
+func (t *txn) first(kind dueKind) (first dueEntry, ok bool) {
+	t.each(dueBucket, string(rune(kind)), "", func(k string, _ []byte) bool {
+		first, ok = parseDue(k)
+		return false
+	})
+	return first, ok
+}
+
+// OldestDoubt returns since when the upstream tokens of some living grant have been in doubt (protocol.md §8.3), zero =
+// of none, and how many grants are. Errors: ErrUnavailable.
+func (s *Store) OldestDoubt() (since time.Time, n int, err error) {
+	err = s.view(func(t *txn) error {
+		first, _ := t.first(dueDoubt)
+		since, n = first.at, int(t.counter(StateInDoubt.String()))
+		return nil
+	})
+	return since, n, err
+}
+
+// KeepaliveLag returns how late the keep-alive is that waits longest, 0 = none is late. Errors: ErrUnavailable.
+func (s *Store) KeepaliveLag(now time.Time) (lag time.Duration, err error) {
+	err = s.view(func(t *txn) error {
+		if first, ok := t.first(dueKeepalive); ok {
+			lag = max(now.Sub(first.at), 0)
+		}
+		return nil
+	})
+	return lag, err
 }
 
 // Expiring counts the living grants whose upstream access token and whose upstream session (refresh token) expire

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,7 @@ type Store struct {
 	path    string
 	db      *bolt.DB
 	keys    atomic.Pointer[keyring]
+	keysMu  sync.Mutex // for who replaces them
 	clock   *clock
 	reserve *reserve
 	metrics *metrics
@@ -114,12 +116,10 @@ func (s *Store) create(path string, master seal.Key) error {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	s.keys.Store(&keyring{store: keys.Store, ring: keys.Ring})
+	s.keys.Store(&keyring{master: master, store: keys.Store, ring: keys.Ring})
 	err = db.Update(func(tx *bolt.Tx) error {
-		for _, b := range buckets {
-			if _, err := tx.CreateBucketIfNotExists(b.raw); err != nil {
-				return err
-			}
+		if err := makeBuckets(tx); err != nil {
+			return err
 		}
 		t := &txn{Store: s, tx: tx, now: s.Now()}
 		t.put(metaBucket, schemaKey, binary.BigEndian.AppendUint64(nil, schemaVersion))
@@ -171,6 +171,9 @@ func (s *Store) start(ctx context.Context, master seal.Key) error {
 	if err := tighten(s.path); err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
+	if err := s.complete(); err != nil {
+		return fmt.Errorf("open store: %w", err)
+	}
 	if s.reserve, err = newReserve(s.path, s.opt.Reserve, s.opt.Log); err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
@@ -181,10 +184,31 @@ func (s *Store) start(ctx context.Context, master seal.Key) error {
 	return nil
 }
 
+// complete makes the buckets that an older version of this schema had no use for.
+func (s *Store) complete() error {
+	missing := func(tx *bolt.Tx) bool {
+		return slices.ContainsFunc(buckets, func(b bucket) bool { return tx.Bucket(b.raw) == nil })
+	}
+	whole := false
+	if err := s.db.View(func(tx *bolt.Tx) error { whole = !missing(tx); return nil }); whole || err != nil {
+		return err
+	}
+	return s.db.Update(makeBuckets)
+}
+
+func makeBuckets(tx *bolt.Tx) error {
+	for _, b := range buckets {
+		if _, err := tx.CreateBucketIfNotExists(b.raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // readMeta goes from what anybody may know of the file to what only the key opens.
 func (s *Store) readMeta(t *txn, master seal.Key) error {
 	for _, b := range buckets {
-		if t.tx.Bucket(b.raw) == nil {
+		if t.tx.Bucket(b.raw) == nil && !b.added {
 			return faultf(ErrSchema, "%s is not a store: restore a backup, or start a new data_dir", s.path)
 		}
 	}
@@ -196,9 +220,11 @@ func (s *Store) readMeta(t *txn, master seal.Key) error {
 		return faultf(ErrIssuer, "public_url is %s, but %s was made for %s and its tokens name that: set public_url back, or "+
 			"start a new data_dir; all users sign in again", s.opt.Issuer, s.path, pinned)
 	}
-	if err := s.readKeys(t, master); err != nil {
+	keys, err := t.readKeys(master)
+	if err != nil {
 		return err
 	}
+	s.keys.Store(keys)
 	t.load(metaBucket, clockKey, &s.clock.base)
 	if v := t.get(metaBucket, restoredKey); len(v) == 8 {
 		s.restored = time.Unix(int64(binary.BigEndian.Uint64(v)), 0).UTC()
@@ -206,34 +232,13 @@ func (s *Store) readMeta(t *txn, master seal.Key) error {
 	return t.fault
 }
 
-// readKeys opens the key ring with the master key, and with the ring the signing keys.
-func (s *Store) readKeys(t *txn, master seal.Key) error {
-	keys, err := seal.Unwrap(master, t.get(metaBucket, keysKey))
-	path, _ := s.opt.keyPath()
-	if errors.Is(err, seal.ErrMaster) {
-		return faultf(ErrKey, "the master key %s is not the one that %s was sealed with: restore the right key, or start a new "+
-			"data_dir; all users sign in again", path, s.path)
-	}
-	if err != nil {
-		return faultf(ErrSchema, "the keys in %s are damaged: restore a backup", s.path)
-	}
-	ring := &keyring{store: keys.Store, ring: keys.Ring}
-	s.keys.Store(ring)
-	var signing signingKeys
-	if !t.loadMeta(signingKey, &signing) || len(signing.keys) == 0 {
-		return faultf(ErrSchema, "the signing keys in %s are damaged: restore a backup", s.path)
-	}
-	s.keys.Store(&keyring{keys.Store, keys.Ring, signing.keys})
-	return nil
-}
-
 // saveMeta and loadMeta keep a sealed record in meta, whose other values are in clear or wrapped.
 func (t *txn) saveMeta(key string, r record) {
 	t.put(metaBucket, key, t.keys.Load().ring.Seal("record/meta", encode(r), metaBucket.ad(key)))
 }
 
-func (t *txn) loadMeta(key string, r record) bool {
-	plain, err := t.keys.Load().ring.Open("record/meta", t.get(metaBucket, key), metaBucket.ad(key))
+func (t *txn) loadMeta(ring *seal.Ring, key string, r record) bool {
+	plain, err := ring.Open("record/meta", t.get(metaBucket, key), metaBucket.ad(key))
 	return err == nil && decode(plain, r)
 }
 

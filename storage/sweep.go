@@ -46,7 +46,10 @@ func (s *Store) Sweep(ctx context.Context, limits SweepLimits) (more bool, err e
 		}
 		return nil
 	})
-	if err != nil || !waiting || !s.ClockTrusted() {
+	if err != nil || !s.ClockTrusted() {
+		return false, err
+	}
+	if err := s.dropSigning(ctx); err != nil || !waiting {
 		return false, err
 	}
 	err = s.write(ctx, func(t *txn) error {

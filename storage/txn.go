@@ -14,10 +14,13 @@ import (
 type bucket struct {
 	name   string
 	sealed bool
+	added  bool   // a file of this schema may lack it: Open makes it
 	raw    []byte // name as bbolt wants it: a call makes no copy
 }
 
-func newBucket(name string, sealed bool) bucket { return bucket{name, sealed, []byte(name)} }
+func newBucket(name string, sealed bool) bucket {
+	return bucket{name: name, sealed: sealed, raw: []byte(name)}
+}
 
 // The buckets; doc.go describes them.
 var (
@@ -33,9 +36,10 @@ var (
 	signinsBucket    = newBucket("signins", true)
 	eventsBucket     = newBucket("events", false)
 	dueBucket        = newBucket("due", false)
+	pinsBucket       = bucket{name: "pins", sealed: true, added: true, raw: []byte("pins")}
 
 	buckets = []bucket{metaBucket, clientsBucket, requestsBucket, codesBucket, grantsBucket, upstreamBucket,
-		identitiesBucket, subjectBucket, sessionBucket, signinsBucket, eventsBucket, dueBucket}
+		identitiesBucket, subjectBucket, sessionBucket, signinsBucket, eventsBucket, dueBucket, pinsBucket}
 )
 
 // sealed values of a record carry this as additional data: a copy under another key or in another bucket is no value.

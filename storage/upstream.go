@@ -111,6 +111,9 @@ func (u *Upstream) dues(living bool) map[dueKind]time.Time {
 		return d
 	}
 	d[dueAccess], d[dueSession], d[dueKeepalive] = u.Expires, u.RefreshExpires, u.KeepaliveAt
+	if u.InDoubt {
+		d[dueDoubt] = u.DoubtSince
+	}
 	return d
 }
 

@@ -17,6 +17,7 @@ func (s *Store) Verify() error {
 		v.grants()
 		v.clients()
 		v.requests()
+		v.pins()
 		v.entries()
 		v.reminders()
 		v.counters()
@@ -88,12 +89,20 @@ func (v *verifier) oneUpstream(g *grantRecord) {
 		return
 	}
 	for kind, at := range u.dues(g.Living()) {
-		metric := kind == dueAccess || kind == dueSession // may have been taken
+		// May have been taken; that of a doubt is not there from before it was kept.
+		metric := kind == dueAccess || kind == dueSession || kind == dueDoubt
 		v.bad(at.IsZero() || metric && at.Before(v.now) || v.has(dueBucket, dueKey(kind, at, g.ID)),
 			"upstream of %s has no reminder %c", g.ID, kind)
 	}
 	v.bad(!g.Living() || !g.Redeemed || g.State == u.state() || u.Obtained.Before(v.restored),
 		"grant %s is %s, its upstream %s", g.ID, g.State, u.state())
+}
+
+func (v *verifier) pins() {
+	v.each(pinsBucket, "", "", func(k string, _ []byte) bool {
+		v.bad(v.load(pinsBucket, k, &Pin{}), "a pin does not open")
+		return v.fault == nil
+	})
 }
 
 func (v *verifier) clients() {

@@ -1,0 +1,131 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+)
+
+// Pin is the definition of a connector's tool that is served, and a changed one that waits for an operator's word.
+type Pin struct {
+	Connector  string
+	Tool       string          // the connector's own name for it
+	Definition json.RawMessage // served
+	Offered    json.RawMessage // waits for AcceptPins; nil = nothing has changed
+	Seen       time.Time       // when the tool was first seen; zero = the transition's time
+	Changed    time.Time       // when Offered was first seen; zero = never
+}
+
+func (p *Pin) fields(c *codec) {
+	text(c, &p.Definition)
+	text(c, &p.Offered)
+	when(c, &p.Seen)
+	when(c, &p.Changed)
+}
+
+// pinNameMost bounds what a connector may call a tool, far below bbolt's longest key.
+const pinNameMost = 4096
+
+var errPin = errors.New("a pin needs a connector without a zero byte, and a tool of at most 4096 bytes")
+
+// key: a connector's name comes from the configuration and holds no zero byte; whatever the tool is called, it follows.
+func (p Pin) key() string { return pinPrefix(p.Connector) + p.Tool }
+
+func pinPrefix(connector string) string { return connector + "\x00" }
+
+func (p Pin) named() bool {
+	return p.Connector != "" && !strings.Contains(p.Connector, "\x00") && len(p.Connector)+len(p.Tool) <= pinNameMost
+}
+
+// pins reads those of one connector; "" = all.
+func (t *txn) pins(connector string) []Pin {
+	prefix := ""
+	if connector != "" {
+		prefix = pinPrefix(connector)
+	}
+	var pins []Pin
+	t.each(pinsBucket, prefix, "", func(k string, _ []byte) bool {
+		p := Pin{}
+		p.Connector, p.Tool, _ = strings.Cut(k, "\x00")
+		if t.load(pinsBucket, k, &p) {
+			pins = append(pins, p)
+		}
+		return t.fault == nil
+	})
+	return pins
+}
+
+// Pins returns the pins of a connector, "" = of all, by connector and tool. Errors: ErrUnavailable.
+func (s *Store) Pins(connector string) (pins []Pin, err error) {
+	err = s.view(func(t *txn) error { pins = t.pins(connector); return nil })
+	if err != nil {
+		return nil, err
+	}
+	return pins, nil
+}
+
+// SavePins writes pins, new ones and others anew, in one commit. What is stored already costs none. Errors:
+// ErrUnavailable.
+func (s *Store) SavePins(ctx context.Context, pins []Pin) error {
+	for _, p := range pins {
+		if !p.named() {
+			return errPin
+		}
+	}
+	return s.write(ctx, func(t *txn) error {
+		for _, p := range pins {
+			t.savePin(p)
+		}
+		return nil
+	})
+}
+
+func (t *txn) savePin(p Pin) {
+	var old Pin
+	known := t.load(pinsBucket, p.key(), &old)
+	if p.Seen.IsZero() {
+		if p.Seen = old.Seen; p.Seen.IsZero() {
+			p.Seen = t.now
+		}
+	}
+	if known && bytes.Equal(encode(&old), encode(&p)) { // every start of a connector comes with all of its tools
+		return
+	}
+	t.save(pinsBucket, p.key(), &p)
+}
+
+// DropPins forgets the pins of tools that a connector no longer has; one that is not there is no error. Errors:
+// ErrUnavailable.
+func (s *Store) DropPins(ctx context.Context, connector string, tools []string) error {
+	return s.write(ctx, func(t *txn) error {
+		for _, tool := range tools {
+			t.del(pinsBucket, Pin{Connector: connector, Tool: tool}.key())
+		}
+		return nil
+	})
+}
+
+// AcceptPins lets the changed definitions that wait be served, of one tool or, with "", of all tools of a connector. It
+// returns the pins that it changed, as they are now; a tool that nothing waits for is none of them. Errors:
+// ErrUnavailable.
+func (s *Store) AcceptPins(ctx context.Context, connector, tool string) (accepted []Pin, err error) {
+	err = s.write(ctx, func(t *txn) error {
+		accepted = nil
+		for _, p := range t.pins(connector) {
+			if p.Offered == nil || tool != "" && p.Tool != tool {
+				continue
+			}
+			p.Definition, p.Offered = p.Offered, nil
+			t.save(pinsBucket, p.key(), &p)
+			accepted = append(accepted, p)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return accepted, nil
+}
