@@ -34,12 +34,13 @@ type Site struct {
 type Story struct {
 	Grant    Grant        `json:"grant"`
 	User     User         `json:"user"`
-	State    string       `json:"state"`  // healthy, trouble, ended or unclaimed
+	State    string       `json:"state"`  // healthy, trouble, ended, unclaimed or refused
 	Reason   oauth.Reason `json:"reason"` // why it is in that state: the first word of Headline
 	At       time.Time    `json:"at"`     // since when
 	Headline string       `json:"headline"`
 	Lines    []Line       `json:"lines"` // the oldest first
-	Sees     string       `json:"sees"`  // what the user meets now
+	Word     string       `json:"word"`  // the state as the status page writes it: "Being checked"
+	Sees     string       `json:"sees"`  // the sentence beside it, spoken to the user; "" while all is well
 	Advice   []string     `json:"advice,omitempty"`
 }
 
@@ -49,6 +50,7 @@ const (
 	Trouble   = "trouble"
 	Ended     = "ended"
 	Unclaimed = "unclaimed" // the client has not redeemed its code yet
+	Refused   = "refused"   // of OfRefusal: one request, no grant
 )
 
 // Grant is what of a grant may be printed.
