@@ -1,0 +1,226 @@
+package rest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"hostedmcp/mcp/connector"
+)
+
+// maxErrorText is how much of an error's body a model gets to read.
+const maxErrorText = 16 << 10
+
+// result makes a tool's result of an API's answer. What the API refuses is a result with isError, in its own words
+// behind the status: the model can act on it (MCP "Tool execution errors").
+func (o *operation) result(resp *http.Response, config connector.Config) (json.RawMessage, error) {
+	content, err := io.ReadAll(io.LimitReader(resp.Body, config.MaxBytes+1))
+	switch {
+	case err != nil:
+		return nil, connector.Unreachable(fmt.Errorf("answer of %s %s: %w", o.method, o.path, withoutURL(err)))
+	case int64(len(content)) > config.MaxBytes:
+		return failed(o.tooLarge(config.MaxBytes)), nil
+	case resp.StatusCode >= 300:
+		return failed(refused(resp, content)), nil
+	}
+	mediaType := essence(resp.Header.Get("Content-Type"))
+	if len(content) == 0 {
+		return o.empty(resp), nil
+	}
+	if isJSON(mediaType) || mediaType == "" && json.Valid(content) {
+		return o.structured(resp, content, config)
+	}
+	return o.other(mediaType, content)
+}
+
+// refused says what the API said no with.
+func refused(resp *http.Response, content []byte) string {
+	s := fmt.Sprintf("HTTP %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	if after := resp.Header.Get("Retry-After"); after != "" && len(after) < 40 {
+		s += "\nRetry-After: " + printable(after)
+	}
+	if place := resp.Header.Get("Location"); place != "" && resp.StatusCode < 400 {
+		s += "\nThe API points elsewhere, and is not followed there."
+	}
+	body := strings.ToValidUTF8(string(content[:min(len(content), maxErrorText)]), "\ufffd")
+	if body = strings.TrimSpace(body); body != "" {
+		s += "\n" + body
+	}
+	return s
+}
+
+// tooLarge tells the model how to go on.
+func (o *operation) tooLarge(most int64) string {
+	s := fmt.Sprintf("The answer is larger than %d bytes and was not read.", most)
+	if len(o.limits) == 0 {
+		return s + " Ask for something narrower."
+	}
+	return s + " Ask for less with: " + strings.Join(o.limits, ", ") + "."
+}
+
+// empty is a good answer without a body.
+func (o *operation) empty(resp *http.Response) json.RawMessage {
+	s := fmt.Sprintf("HTTP %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	if o.hasOutput && o.method != http.MethodHead {
+		// a client that was promised a structure would call a result without one broken
+		return failed(s + ", without the answer that the API's document promises")
+	}
+	return encode(object(member{"content", list(textBlock(s))}))
+}
+
+// structured hands JSON on: for programs as structured content, for all others as text.
+func (o *operation) structured(resp *http.Response, content []byte, config connector.Config) (json.RawMessage, error) {
+	if !utf8.Valid(content) {
+		return nil, connector.BadAnswer(fmt.Errorf("%s %s: not UTF-8", o.method, o.path))
+	}
+	if depth := nesting(content); depth > config.MaxDepth {
+		return nil, connector.BadAnswer(fmt.Errorf("%s %s: nested deeper than %d", o.method, o.path, config.MaxDepth))
+	}
+	value, err := parseJSON(content)
+	if err != nil {
+		return nil, connector.BadAnswer(fmt.Errorf("%s %s: %w", o.method, o.path, err))
+	}
+	blocks := list(textBlock(string(content)))
+	if next := o.next(resp); next != "" {
+		blocks.items = append(blocks.items, textBlock(next))
+	}
+	if o.wrapped || !value.object {
+		value = object(member{"result", value})
+	}
+	out := object(member{"content", blocks}, member{"structuredContent", value})
+	if err := o.promised(value); err != nil {
+		// A client that checks results would show nothing of this one; marked as an error it is read as text.
+		return failed("The API's answer does not fit its own document: " + err.Error() + "\n" + string(content)), nil
+	}
+	return encode(out), nil
+}
+
+// promised judges an answer by the output schema that clients were shown.
+func (o *operation) promised(value *node) error {
+	judge := o.output()
+	if judge == nil {
+		return nil
+	}
+	raw, err := value.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return err
+	}
+	return judge.Validate(v)
+}
+
+// other hands on what is not JSON: texts as text, images as such, all else as a resource.
+func (o *operation) other(mediaType string, content []byte) (json.RawMessage, error) {
+	if o.hasOutput {
+		return failed(fmt.Sprintf("The API answered %s where its document promises JSON.", printable(mediaType))), nil
+	}
+	var block *node
+	encoded := text(base64.StdEncoding.EncodeToString(content))
+	switch {
+	case strings.HasPrefix(mediaType, "image/"):
+		block = object(member{"type", text("image")}, member{"data", encoded}, member{"mimeType", text(mediaType)})
+	case utf8.Valid(content):
+		block = textBlock(string(content))
+	default:
+		block = object(member{"type", text("resource")}, member{"resource", object(
+			member{"uri", text("data:" + mediaType)}, member{"mimeType", text(orElse(mediaType, "application/octet-stream"))}, member{"blob", encoded})})
+	}
+	return encode(object(member{"content", list(block)})), nil
+}
+
+// next says how to ask for the next page, if the API named one (RFC 8288, rel="next") and its query is made of this
+// tool's arguments. Where the link leads does not matter: only its query is read.
+func (o *operation) next(resp *http.Response) string {
+	for _, link := range strings.Split(strings.Join(resp.Header.Values("Link"), ","), ",") {
+		target, params, ok := strings.Cut(link, ">")
+		if !ok || !strings.Contains(strings.ReplaceAll(params, `"`, ""), "rel=next") {
+			continue
+		}
+		u, err := url.Parse(strings.TrimLeft(target, " <"))
+		if err != nil {
+			return ""
+		}
+		again := object()
+		for _, p := range o.parameters {
+			if value := u.Query().Get(p.name); value != "" && p.in == "query" && slices.Contains(o.limits, p.argument) {
+				again.add(p.argument, p.example(value))
+			}
+		}
+		if len(again.members) == 0 {
+			return "There is another page."
+		}
+		return "There is another page: call again with the same arguments and " + string(encode(again)) + "."
+	}
+	return ""
+}
+
+// example is a value of the query as an argument: a number where the schema asks for one.
+func (p parameter) example(value string) *node {
+	if t := p.schema.get("type").str(); (t == "integer" || t == "number") && json.Valid([]byte(value)) {
+		return literal(value)
+	}
+	return text(value)
+}
+
+func textBlock(s string) *node {
+	return object(member{"type", text("text")}, member{"text", text(s)})
+}
+
+// failed is a result that the model should read as a failure.
+func failed(s string) json.RawMessage {
+	return encode(object(member{"content", list(textBlock(s))}, member{"isError", literal("true")}))
+}
+
+func encode(n *node) json.RawMessage {
+	raw, _ := n.MarshalJSON() // into memory: it does not fail
+	return raw
+}
+
+// nesting is the depth of JSON, counted without reading it.
+func nesting(content []byte) (deepest int) {
+	depth, quoted := 0, false
+	for i := 0; i < len(content); i++ {
+		switch c := content[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+			deepest = max(deepest, depth)
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return deepest
+}
+
+// printable keeps a stranger's word to one line.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// withoutURL drops the URL from an error of the HTTP client: arguments stand in it.
+func withoutURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}

@@ -1,0 +1,151 @@
+package rest
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+)
+
+// maxDocument is the size in bytes of the largest document that is read; the largest published ones have 12 MB.
+const maxDocument = 32 << 20
+
+// remote reports whether the document comes from a URL: it is then fetched by Run, since a start asks no network.
+func remote(place string) bool {
+	return strings.HasPrefix(place, "https://") || strings.HasPrefix(place, "http://")
+}
+
+// load reads the document and makes the tools. Nothing of what it found before is lost if it fails.
+func (s *Source) load(ctx context.Context) error {
+	var data []byte
+	var err error
+	if remote(s.config.Document) {
+		data, err = s.fetch(ctx)
+	} else {
+		data, err = readFile(s.config.Document)
+	}
+	if err != nil {
+		return err
+	}
+	d, err := readDocument(data)
+	if err != nil {
+		return fmt.Errorf("document: %w", err)
+	}
+	// what changed is a matter of the operator, not of whoever serves the document
+	if pin := strings.ToLower(s.config.DocumentSHA256); pin != "" && subtle.ConstantTimeCompare([]byte(pin), []byte(d.sum)) != 1 {
+		return fmt.Errorf("document_sha256: the document is another one now (%s): look at what changed, then write its new hash", d.sum)
+	}
+	return s.build(d)
+}
+
+// build makes the tools of a document.
+func (s *Source) build(d *document) error {
+	base, err := s.base(d)
+	if err != nil {
+		return err
+	}
+	tools, left, err := d.operations(len(*s.config.Prefix))
+	if err != nil {
+		return fmt.Errorf("document: %w", err)
+	}
+	if len(tools) == 0 {
+		return errors.New("document: none of its operations can become a tool" + first(left))
+	}
+	c := &catalog{base: base, tools: tools, left: left, byName: make(map[string]*operation, len(tools))}
+	for _, o := range tools {
+		c.byName[o.name] = o
+		c.offered.Tools = append(c.offered.Tools, o.definition)
+	}
+	c.offered.Instructions = instructions(d)
+	s.catalog.Store(c)
+	for _, l := range left {
+		s.log.Warn("operation left out", "connector", s.config.Name, "place", l)
+	}
+	return nil
+}
+
+// first is the first of what was left out, for a message.
+func first(left []string) string {
+	if len(left) == 0 {
+		return ""
+	}
+	return ": " + left[0]
+}
+
+// instructions are the document's own words about itself, cut to what a model should read.
+func instructions(d *document) string {
+	info := d.root.get("info")
+	s := strings.TrimSpace(info.get("title").str() + "\n\n" + info.get("description").str())
+	const most = 2000
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "..."
+	}
+	return s
+}
+
+// base is where requests go. Credentials leave in clear for this machine only.
+func (s *Source) base(d *document) (*url.URL, error) {
+	if s.config.URL != "" {
+		return url.Parse(s.config.URL)
+	}
+	from := ""
+	if remote(s.config.Document) {
+		from = s.config.Document
+	}
+	u, err := d.server(from)
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme == "http" && u.Hostname() != "localhost" && !strings.HasPrefix(u.Hostname(), "127.") && u.Hostname() != "::1" {
+		return nil, fmt.Errorf("servers[0].url: %q would carry what users ask in clear: set url to its https address", u.Host)
+	}
+	u.RawQuery, u.Fragment, u.User = "", "", nil
+	return u, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("document: %w", err)
+	}
+	defer f.Close()
+	return readAll(f)
+}
+
+func readAll(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
+	if err == nil && len(data) > maxDocument {
+		err = fmt.Errorf("larger than %d bytes", maxDocument)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("document: %w", err)
+	}
+	return data, nil
+}
+
+// fetch gets the document. No credential goes with the request.
+func (s *Source) fetch(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout.D())
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.config.Document, nil)
+	if err != nil {
+		return nil, fmt.Errorf("document: %w", err)
+	}
+	resp, err := s.http.Do(r)
+	if err != nil {
+		return nil, unreachable{fmt.Errorf("document: %w", withoutURL(err))}
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, unreachable{fmt.Errorf("document: HTTP %d", resp.StatusCode)}
+	}
+	return readAll(resp.Body)
+}
+
+// unreachable marks a fault of the way and not of what came over it.
+type unreachable struct{ error }

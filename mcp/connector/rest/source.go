@@ -1,0 +1,196 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hostedmcp/auth/oauth"
+	"hostedmcp/mcp/connector"
+)
+
+// Options are what a Source is made of.
+type Options struct {
+	Config connector.Config // complete and valid, of kind openapi
+	Secret oauth.Secret     // the whole header value, with credential static
+	Log    *slog.Logger     // nil = discard
+	HTTP   *http.Client     // nil = own: no proxy, no redirects
+	Now    func() time.Time // nil = time.Now
+}
+
+// Source is one REST API.
+type Source struct {
+	config connector.Config
+	secret oauth.Secret
+	log    *slog.Logger
+	http   *http.Client
+	now    func() time.Time
+
+	catalog atomic.Pointer[catalog] // nil until the document was read
+	changed atomic.Pointer[func()]
+	wake    chan struct{} // told when the API is found to be away
+
+	mu       sync.Mutex // guards the rest
+	state    connector.State
+	failures int // in a row, of the way to the API
+}
+
+// catalog is what a document became; it never changes.
+type catalog struct {
+	base    *url.URL
+	tools   []*operation
+	byName  map[string]*operation
+	left    []string // what could not become a tool
+	offered connector.Catalog
+}
+
+// New returns the API of a document. A file is read at once, and its faults are the error; a document behind a URL is
+// fetched by Run.
+func New(o Options) (*Source, error) {
+	s := &Source{config: o.Config, secret: o.Secret, log: o.Log, http: o.HTTP, now: o.Now, wake: make(chan struct{}, 1)}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.http == nil {
+		s.http = client(o.Config)
+	}
+	if remote(s.config.Document) {
+		s.state = connector.State{Reason: oauth.ConnectorUnreachable, Text: "Its document has not been fetched yet.", Since: s.now()}
+		return s, nil
+	}
+	if err := s.load(context.Background()); err != nil {
+		return nil, fmt.Errorf("connector %s: %w", s.config.Name, err)
+	}
+	s.state = connector.State{Up: true}
+	return s, nil
+}
+
+// client follows no redirect, since the credential is for this API alone, and reads no environment.
+func client(c connector.Config) *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.Proxy = nil
+	t.MaxIdleConnsPerHost, t.MaxConnsPerHost = c.Parallel, c.Parallel
+	t.MaxResponseHeaderBytes = 64 << 10
+	return &http.Client{
+		Transport:     t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// Config returns the configuration.
+func (s *Source) Config() connector.Config { return s.config }
+
+// Catalog returns the tools of the document, the same for everybody.
+func (s *Source) Catalog(context.Context, *connector.Call) (connector.Catalog, error) {
+	c := s.catalog.Load()
+	if c == nil {
+		return connector.Catalog{}, connector.Unreachable(errors.New("the document has not been read"))
+	}
+	return c.offered, nil
+}
+
+// Do calls one operation.
+func (s *Source) Do(ctx context.Context, call connector.Call) (json.RawMessage, error) {
+	if call.Method != "tools/call" {
+		return nil, &connector.Error{Code: connector.CodeMethodNotFound, Message: "Method not found"}
+	}
+	c := s.catalog.Load()
+	if c == nil {
+		return nil, connector.Unreachable(errors.New("the document has not been read"))
+	}
+	var p struct {
+		Name string `json:"name"`
+	}
+	if err := json.Unmarshal(call.Params, &p); err != nil || c.byName[p.Name] == nil {
+		return nil, &connector.Error{Code: connector.CodeInvalidParams, Message: "unknown tool"}
+	}
+	result, err := s.send(ctx, c, c.byName[p.Name], call)
+	var f fault
+	if errors.As(err, &f) {
+		return failed(f.Error()), nil
+	}
+	return result, err
+}
+
+// send writes the request, and hands the answer on.
+func (s *Source) send(ctx context.Context, c *catalog, o *operation, call connector.Call) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout.D())
+	defer cancel()
+	args, err := o.readArguments(call.Params)
+	if err != nil {
+		return nil, err
+	}
+	r, err := o.request(ctx, c.base, args)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.identify(ctx, r.Header, call); err != nil {
+		return nil, err
+	}
+	resp, err := s.http.Do(r)
+	if err != nil {
+		s.failed(ctx)
+		return nil, connector.Unreachable(fmt.Errorf("%s %s: %w", o.method, o.path, withoutURL(err)))
+	}
+	defer resp.Body.Close()
+	s.answered()
+	return o.result(resp, s.config)
+}
+
+// identify says who asks: each header once, whatever stood there before.
+func (s *Source) identify(ctx context.Context, h http.Header, call connector.Call) error {
+	credential, err := s.credential(ctx, call)
+	if err != nil {
+		return err
+	}
+	if credential.Header != "" && credential.Value != "" {
+		h.Set(credential.Header, credential.Value.Reveal())
+	}
+	for name, value := range map[string]string{
+		"Hostedmcp-Subject": call.User.Subject, "Hostedmcp-Client": call.User.ClientID,
+		"X-Request-Id": call.User.Request, "Traceparent": call.User.Traceparent,
+	} {
+		if value != "" {
+			h.Set(name, url.PathEscape(value)) // a client's id is a URL, a subject may be any text
+		}
+	}
+	h.Set("User-Agent", "hostedmcp")
+	return nil
+}
+
+// credential is the call's own, or the static one.
+func (s *Source) credential(ctx context.Context, call connector.Call) (connector.Credential, error) {
+	switch {
+	case s.config.Credential == connector.CredentialStatic:
+		return connector.Credential{Header: s.config.CredentialHeader(), Value: s.secret}, nil
+	case call.Credential != nil:
+		return call.Credential(ctx)
+	}
+	return connector.Credential{}, nil
+}
+
+// EndSession has nothing to end: requests know no sessions.
+func (s *Source) EndSession(string) {}
+
+// EndGrant has nothing to end.
+func (s *Source) EndGrant(string) {}
+
+// OnChange sets what is called after changes.
+func (s *Source) OnChange(changed func()) { s.changed.Store(&changed) }
+
+// tell tells of a change.
+func (s *Source) tell() {
+	if changed := s.changed.Load(); changed != nil {
+		(*changed)()
+	}
+}
