@@ -51,6 +51,10 @@ type Config struct {
 	JWKSStale        oauth.Duration `toml:"jwks_stale"`        // oldest key set that still verifies while no newer one is to be had
 	KeepaliveOffline oauth.Duration `toml:"keepalive_offline"` // how often an idle offline token is used; 0 = never
 	KeepaliveOnline  bool           `toml:"keepalive_online"`  // keep online tokens alive too: holds the SSO session open
+
+	// A service account that may read realm and client at Keycloak, for `hostedmcp check` alone; "" = none.
+	AdminClientID         string `toml:"admin_client_id"`
+	AdminClientSecretFile string `toml:"admin_client_secret_file"` // read by main with ReadSecret, when it checks
 }
 
 // DefaultConfig returns the defaults of protocol.md §9. Issuer, client id and secret file have none.
@@ -79,6 +83,7 @@ func (c Config) ValidateDemo() error {
 	faults := []error{c.checkRest()}
 	for _, k := range []struct{ key, value string }{
 		{"issuer", c.Issuer}, {"client_id", c.ClientID}, {"client_secret_file", c.ClientSecretFile},
+		{"admin_client_id", c.AdminClientID},
 	} {
 		if k.value != "" {
 			faults = append(faults, fmt.Errorf("provider.%s: [demo] is its own provider; remove this key or [demo]", k.key))
@@ -121,7 +126,7 @@ func secure(u *url.URL) bool {
 }
 
 func (c Config) checkRest() error {
-	return errors.Join(c.checkScopes(), c.checkModes(), c.checkTimes(), c.checkClaims())
+	return errors.Join(c.checkScopes(), c.checkModes(), c.checkTimes(), c.checkClaims(), c.checkAdmin())
 }
 
 // checkScopes: without openid there is no id_token, and no subject to bind a grant to (OpenID Connect Core §3.1.2.1).
@@ -174,6 +179,14 @@ func (c Config) checkTimes() error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// checkAdmin: one of the two alone would read as set up, and is not.
+func (c Config) checkAdmin() error {
+	if (c.AdminClientID == "") != (c.AdminClientSecretFile == "") {
+		return errors.New("provider.admin_client_id: write admin_client_secret_file beside it, or neither")
+	}
+	return nil
 }
 
 func (c Config) checkClaims() error {

@@ -38,6 +38,8 @@ suspect_after = "10m"
 jwks_stale = "24h"
 keepalive_offline = "24h"
 keepalive_online = false
+admin_client_id = ""
+admin_client_secret_file = ""
 `
 	var c upstream.Config
 	if err := toml.NewDecoder(strings.NewReader(text)).DisallowUnknownFields().Decode(&c); err != nil {
@@ -91,6 +93,8 @@ func TestConfigFaults(t *testing.T) {
 		{"provider.suspect_after:", func(c *upstream.Config) { c.SuspectAfter = 0 }},
 		{"provider.jwks_stale:", func(c *upstream.Config) { c.JWKSStale = 0 }},
 		{"provider.keepalive_offline:", func(c *upstream.Config) { c.KeepaliveOffline = oauth.Days(400) }},
+		{"provider.admin_client_id:", func(c *upstream.Config) { c.AdminClientID = "doctor" }},
+		{"provider.admin_client_id:", func(c *upstream.Config) { c.AdminClientSecretFile = "secret" }},
 	} {
 		c := goodConfig()
 		row.change(&c)

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"io"
@@ -28,7 +29,8 @@ type note struct {
 	status     int         // 0 = no answer
 	retryAfter string
 	body       []byte
-	tooLong    bool  // the body is longer than maxBody; body is empty then
+	most       int64 // longest body that is read; 0 = maxBody
+	tooLong    bool  // the body is longer than that; body is empty then
 	err        error // no answer, or it broke off
 }
 
@@ -56,9 +58,10 @@ func (t recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	defer resp.Body.Close()
 	n.status, n.retryAfter = resp.StatusCode, resp.Header.Get("Retry-After")
-	n.body, n.err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	most := cmp.Or(n.most, maxBody)
+	n.body, n.err = io.ReadAll(io.LimitReader(resp.Body, most+1))
 	// One byte more than allowed was asked for, to tell "exactly" from "more".
-	if len(n.body) > maxBody {
+	if int64(len(n.body)) > most {
 		n.body, n.tooLong = nil, true
 	}
 	if n.err != nil {
