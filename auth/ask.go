@@ -94,6 +94,7 @@ func (s *Server) ask(ctx context.Context, f *flight, up storage.Upstream) renewe
 	start := time.Now()
 	a := s.provider.Refresh(ctx, try.request)
 	s.metrics.upstreamSeconds.WithLabelValues(outcomeLabel(a.Outcome)).Observe(time.Since(start).Seconds())
+	s.health.answered(s.now(), providerTrouble(a))
 	// what the provider said is written down even when the process is about to end
 	r := s.settle(context.WithoutCancel(ctx), try, a)
 	s.countRefresh(a, r)

@@ -74,9 +74,12 @@ type Server struct {
 	documents *cimd.Fetcher
 	observer  *Observer
 	pages     Pages
-	metrics   *metrics
-	log       *slog.Logger
-	now       func() time.Time // whole seconds, wall clock, as the store keeps them
+	health    health // of the provider
+	// connectors is Options.Connectors; nil = there are none
+	connectors func() []PageConnector
+	metrics    *metrics
+	log        *slog.Logger
+	now        func() time.Time // whole seconds, wall clock, as the store keeps them
 
 	// Drawn from the store key, which is never rotated: what they made is compared with what they make.
 	csrfKey, clientIDKey, subjectKey, sidKey []byte
@@ -114,7 +117,7 @@ func New(o Options) (*Server, error) {
 		issuer: o.Issuer, resource: o.Issuer + "/mcp", name: o.Name, loopback: strings.HasPrefix(o.Issuer, "http://"),
 		access: o.Access, tokens: o.Tokens, clients: o.Clients, limits: newLimiters(o.Limits), upstream: o.Upstream,
 		registered: registeredClients(o.Clients.Registered),
-		store:      o.Store, provider: o.Provider, observer: o.Observer, pages: o.Pages,
+		store:      o.Store, provider: o.Provider, observer: o.Observer, pages: o.Pages, connectors: o.Connectors,
 		metrics: newMetrics(o.Registerer), log: o.Log,
 		// Round(0) drops the monotonic reading, which stands still while the machine sleeps (style.md, 9).
 		now:     func() time.Time { return o.Now().Round(0).Truncate(time.Second) },

@@ -1,8 +1,10 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"hostedmcp/auth/oauth"
@@ -13,8 +15,8 @@ import (
 // ones are all shown.
 const maxListed = 200
 
-// status shows the signed-in user's own connections, or the sign-in button (protocol.md §4.3). It reads the store
-// only, so that it also opens while the provider is down: that is when people look.
+// status shows the signed-in user's own connections, to operators everybody's, or the sign-in button (protocol.md §4.3).
+// It reads the store only, so that it also opens while the provider is down: that is when people look.
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	signin, cookie, err := s.signedIn(r)
 	if err != nil {
@@ -25,7 +27,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	if cookie == "" {
 		return s.pages.SignIn(w, r, SignInPage{Token: s.pathToken(csrf, "/signin", ""), SignInTTL: s.tokens.SigninTTL})
 	}
-	p, err := s.statusPage(signin)
+	p, err := s.statusFor(r, signin)
 	if err != nil {
 		return err
 	}
@@ -51,54 +53,68 @@ func (s *Server) signedIn(r *http.Request) (storage.SignIn, string, error) {
 	return signin, cookie, nil
 }
 
-// statusPage is what one person sees: the grants of the subject that signed in and of nobody else.
+// statusFor is the page that this person may see: an operator's, or their own. Somebody else's is then nobody's.
+func (s *Server) statusFor(r *http.Request, signin storage.SignIn) (StatusPage, error) {
+	p, err := oauth.ParseParams(r.URL.RawQuery)
+	if err != nil {
+		return StatusPage{}, err
+	}
+	if s.operator(signin) {
+		return s.operatorPage(r.Context(), signin, pageQuery(p))
+	}
+	if subject := p.Get("subject"); subject != "" && subject != signin.Subject {
+		return StatusPage{}, notFound()
+	}
+	return s.statusPage(signin)
+}
+
+// statusBase is what every status page shows.
+func (s *Server) statusBase(signin storage.SignIn) StatusPage {
+	return StatusPage{User: pageUser(signin.Identity), Tombstone: s.tokens.TombstoneTTL, SigninTTL: s.tokens.SigninTTL}
+}
+
+func pageUser(id storage.Identity) PageUser {
+	return PageUser{Name: id.Name, Email: id.Email, Subject: id.Subject}
+}
+
+// statusPage is what one person sees: the grants of the subject that signed in and of nobody else, with their stories.
 func (s *Server) statusPage(signin storage.SignIn) (StatusPage, error) {
+	p := s.statusBase(signin)
+	p.User.Subject = signin.Subject
 	grants, err := s.store.GrantsOf(signin.Subject)
 	if err != nil {
-		return StatusPage{}, oauth.Unavailable(oauth.StorageUnavailable, err)
+		return p, oauth.Unavailable(oauth.StorageUnavailable, err)
 	}
-	p := StatusPage{
-		User:      PageUser{Name: signin.Identity.Name, Email: signin.Identity.Email, Subject: signin.Subject},
-		Tombstone: s.tokens.TombstoneTTL,
-	}
-	for _, g := range grants {
-		if g.Ended == "" {
-			p.Living++
+	p.Living = living(grants)
+	slices.SortStableFunc(grants, byLivingThenUse)
+	for _, g := range grants[:min(len(grants), max(p.Living, maxListed))] {
+		one, err := s.pageGrant(g, tellYou)
+		if err != nil {
+			return p, err
 		}
-		p.Grants = append(p.Grants, s.pageGrant(g))
+		p.Grants = append(p.Grants, one)
 	}
-	slices.SortStableFunc(p.Grants, byLivingThenUse)
-	p.Grants = p.Grants[:min(len(p.Grants), max(p.Living, maxListed))]
 	return p, nil
 }
 
+func living(grants []storage.Grant) (n int) {
+	for _, g := range grants {
+		if g.Living() {
+			n++
+		}
+	}
+	return n
+}
+
 // byLivingThenUse puts living grants first, then the last used.
-func byLivingThenUse(a, b PageGrant) int {
-	if a.Ended.IsZero() != b.Ended.IsZero() {
-		if a.Ended.IsZero() {
+func byLivingThenUse(a, b storage.Grant) int {
+	if a.Living() != b.Living() {
+		if a.Living() {
 			return -1
 		}
 		return 1
 	}
-	return b.LastUsed.Compare(a.LastUsed)
-}
-
-// pageGrant is one connection in a person's words.
-func (s *Server) pageGrant(g storage.Grant) PageGrant {
-	c := client{id: g.ClientID, name: g.ClientName, kind: s.kindOf(g)}
-	p := PageGrant{
-		ID: g.ID, Client: c.page(g.RedirectURI), Since: g.Created, LastUsed: g.LastUse,
-		Ended: g.EndedAt, Reason: g.Ended, Scopes: s.scopeSentences(g.Scope),
-	}
-	if g.Ended != "" {
-		return p
-	}
-	p.GoodUntil = s.goodUntil(g)
-	if up, err := s.store.Upstream(g.ID); err == nil && up.Trouble != "" {
-		// An upstream record that cannot be read hides the trouble, not the connection: it can still be ended.
-		p.Reason, p.Trouble, p.Until = up.Trouble, up.TroubleSince, up.TroubleSince.Add(s.tokens.OutageGrace.D())
-	}
-	return p
+	return b.LastUse.Compare(a.LastUse)
 }
 
 // kindOf says how the grant's client is known now; its own record may be gone before the grant. What is configured
@@ -113,38 +129,75 @@ func (s *Server) kindOf(g storage.Grant) clientKind {
 	return kindRegistered
 }
 
-// endGrants is POST /grants/end: one of the user's own grants, or all of them.
+// notFound is a connection that is somebody else's or nobody's: the two look alike.
+func notFound() error {
+	return oauth.Fail(oauth.InvalidRequest, oauth.NotFound).With(http.StatusNotFound)
+}
+
+// endGrants is POST /grants/end: one grant, or all of a user. Whose they are decides the reason, and who asks whether
+// they may.
 func (s *Server) endGrants(w http.ResponseWriter, r *http.Request) error {
 	p, signin, err := s.ownForm(r, "/grants/end")
 	if err != nil {
 		return err
 	}
-	notFound := oauth.Fail(oauth.InvalidRequest, oauth.NotFound).With(http.StatusNotFound)
-	switch id, subject := p.Get("id"), p.Get("subject"); {
-	case id != "":
-		g, err := s.store.Grant(id)
-		if err != nil && !errors.Is(err, storage.ErrNotFound) {
-			return oauth.Unavailable(oauth.StorageUnavailable, err)
-		}
-		if err != nil || g.Subject != signin.Subject {
-			return notFound // somebody else's looks like nobody's
-		}
-		if err := s.end(r.Context(), g, oauth.UserRevoked); err != nil {
-			return err
-		}
-	// The form names whom it means, so that a page left open by somebody else ends nothing.
-	case subject == signin.Subject && subject != "":
-		ev := s.event(r.Context(), oauth.UserRevoked, "")
-		if _, err := s.store.EndSubject(r.Context(), subject, oauth.UserRevoked, ev); err != nil {
-			return oauth.Unavailable(oauth.StorageUnavailable, err)
-		}
-		Request(r.Context()).Reason(oauth.UserRevoked)
-		s.wakeLoop()
-	default:
-		return notFound
+	subject := p.Get("subject")
+	if id := p.Get("id"); id != "" {
+		subject, err = s.endOne(r.Context(), signin, id)
+	} else {
+		// The form names whom it means, so that a page left open by somebody else ends nothing.
+		err = s.endAll(r.Context(), signin, subject)
 	}
-	seeOther(w, "/status")
+	if err != nil {
+		return err
+	}
+	to := "/status"
+	if s.operator(signin) { // back to the user whose connection it was
+		to += "?subject=" + url.QueryEscape(subject)
+	}
+	seeOther(w, to)
 	return nil
+}
+
+// endOne ends one grant, the own or, for an operator, any; whose it was.
+func (s *Server) endOne(ctx context.Context, signin storage.SignIn, id string) (subject string, err error) {
+	g, err := s.store.Grant(id)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return "", oauth.Unavailable(oauth.StorageUnavailable, err)
+	}
+	reason, ok := s.mayEnd(signin, g.Subject)
+	if err != nil || !ok {
+		return "", notFound()
+	}
+	if reason == oauth.AdminRevoked {
+		g.Subject, subject = "", g.Subject // the log line names the operator, who ended it
+		return subject, s.end(ctx, g, reason)
+	}
+	return g.Subject, s.end(ctx, g, reason)
+}
+
+// endAll ends all grants of a user, which is off-boarding when an operator does it.
+func (s *Server) endAll(ctx context.Context, signin storage.SignIn, subject string) error {
+	reason, ok := s.mayEnd(signin, subject)
+	if !ok {
+		return notFound()
+	}
+	if _, err := s.endSubject(ctx, subject, reason); err != nil {
+		return oauth.Unavailable(oauth.StorageUnavailable, err)
+	}
+	Request(ctx).Reason(reason)
+	return nil
+}
+
+// mayEnd says whether this person may end connections of subject, and what that is called.
+func (s *Server) mayEnd(signin storage.SignIn, subject string) (oauth.Reason, bool) {
+	switch {
+	case subject == "":
+		return "", false
+	case subject == signin.Subject:
+		return oauth.UserRevoked, true
+	}
+	return oauth.AdminRevoked, s.operator(signin)
 }
 
 // ownForm parses a form of the status page and checks that it came from it, under this sign-in. The sign-in comes

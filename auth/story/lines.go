@@ -120,7 +120,7 @@ func (in Input) outage(run []storage.Event, end time.Time) Line {
 	}
 	length := ""
 	if d := end.Sub(l.At); d >= time.Second {
-		length = " for " + span(d)
+		length = " for " + Span(d)
 	} else {
 		l.Until = time.Time{}
 	}

@@ -79,7 +79,7 @@ func (in Input) headline(s Story) string {
 	case Trouble:
 		sentence := in.fill(happened[s.Reason], "{FOR}", "")
 		if d := in.Now.Sub(s.At); d >= time.Second {
-			sentence = in.fill(happened[s.Reason], "{FOR}", " for "+span(d))
+			sentence = in.fill(happened[s.Reason], "{FOR}", " for "+Span(d))
 		}
 		return head + "in trouble. " + sentence + " (since " + since(in.Now, s.At) + ")"
 	case Unclaimed:
@@ -129,5 +129,5 @@ func moment(word string, now, t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return word + clock(now, t)
+	return word + Clock(now, t)
 }

@@ -24,10 +24,10 @@ func (in Input) fill(sentence string, pairs ...string) string {
 	}
 	idle, age, times := "too long", "", "too many times"
 	if in.Site.Idle > 0 {
-		idle = span(in.Site.Idle.D())
+		idle = Span(in.Site.Idle.D())
 	}
 	if in.Site.MaxAge > 0 {
-		age = " of " + span(in.Site.MaxAge.D())
+		age = " of " + Span(in.Site.MaxAge.D())
 	}
 	if n := in.Site.GrantsPerUser; n > 0 {
 		times = fmt.Sprintf("more than %d times", n)
@@ -63,8 +63,8 @@ func large(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-// span says how long something took, in the one unit that fits: "7 minutes", "30 days".
-func span(d time.Duration) string {
+// Span says how long something took, in the one unit that fits: "7 minutes", "30 days".
+func Span(d time.Duration) string {
 	switch {
 	case d == 365*day:
 		return "one year"
@@ -110,8 +110,8 @@ func ordinal(n int64) string {
 	return grouped(n) + suffix
 }
 
-// clock says when, in a sentence: the time alone for today. All times are UTC.
-func clock(now, t time.Time) string {
+// Clock says when, in a sentence: the time alone for today. All times are UTC.
+func Clock(now, t time.Time) string {
 	t, now = t.UTC(), now.UTC()
 	if now.Format(time.DateOnly) == t.Format(time.DateOnly) {
 		return t.Format("15:04 UTC")
@@ -125,5 +125,5 @@ func since(now, t time.Time) string {
 	if ago < time.Second {
 		return t.UTC().Format("2 Jan 2006, 15:04 UTC") + ", just now"
 	}
-	return t.UTC().Format("2 Jan 2006, 15:04 UTC") + ", " + span(ago) + " ago"
+	return t.UTC().Format("2 Jan 2006, 15:04 UTC") + ", " + Span(ago) + " ago"
 }
