@@ -8,13 +8,14 @@ import (
 // client is how a known client behaves where clients differ. The zero value, with a redirect URI, is a public client
 // that keeps to the specification and speaks the older era.
 type client struct {
-	name     string // client_name
-	redirect string // port 0 = any; what is not loopback cannot be waited for
-	others   []string
-	document string // client ID metadata document, sent as soon as one is announced; "" = it registers
-	uri      string // client_uri
-	native   bool   // registers application_type native
-	noScope  bool   // registers no scope
+	name       string   // client_name
+	redirect   string   // port 0 = any; what is not loopback cannot be waited for
+	registered string   // path of the redirect URI when it registers; "" = as with a metadata document
+	others     []string // further redirect URIs of the registration
+	document   string   // client ID metadata document, sent as soon as one is announced; "" = it registers
+	uri        string   // client_uri
+	native     bool     // registers application_type native
+	noScope    bool     // registers no scope
 
 	agent, mcpAgent string // User-Agent at OAuth endpoints and at the resource; "" = Go's
 	metaVersion     string // Mcp-Protocol-Version sent while discovering
@@ -54,8 +55,8 @@ var clients = map[string]client{
 	"codex": {name: "Codex", redirect: anyPort, native: true, offline: true, agent: "codex-mcp-client/0.169.0",
 		mcpAgent: "codex-mcp-client/0.169.0", document: "https://chatgpt.com/oauth/codex/client.json",
 		metaVersion: "2024-11-05", stateLen: 22, refreshScope: true, ahead: 30, version: "2025-06-18", getFirst: true},
-	// It logs in twice in a row; one is traced.
-	"copilot": {name: "GitHub Copilot CLI", redirect: "http://127.0.0.1:0/", offline: true, promptConsent: true,
+	// It logs in twice in a row, of which one is traced, and sends /callback with a metadata document.
+	"copilot": {name: "GitHub Copilot CLI", redirect: anyPort, registered: "/", offline: true, promptConsent: true,
 		document: "https://github.com/copilot/cli/client-metadata.json", agent: "copilot-cli/1.0.102",
 		mcpAgent: "copilot/1.0.102", metaVersion: "2026-07-28", refreshScope: true, ahead: 60, noRefreshOn401: true,
 		modern: true},

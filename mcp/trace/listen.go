@@ -52,16 +52,17 @@ func (t *tracer) listen() error {
 	}
 	u.Host = net.JoinHostPort(u.Hostname(), fmt.Sprint(l.Addr().(*net.TCPAddr).Port))
 	t.redirect = u.String()
-	t.listener = newListener(l, u.Path)
+	t.listener = newListener(l)
 	return nil
 }
 
-func newListener(l net.Listener, path string) *listener {
+// newListener takes an answer at any path: which one was registered is known later.
+func newListener(l net.Listener) *listener {
 	in := &listener{got: make(chan url.Values, 1)}
 	in.server = &http.Server{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 64 << 10, Handler: http.HandlerFunc(
 		func(w http.ResponseWriter, r *http.Request) {
 			q := r.URL.Query()
-			if r.Method != http.MethodGet || r.URL.Path != path || !q.Has("code") && !q.Has("error") {
+			if r.Method != http.MethodGet || !q.Has("code") && !q.Has("error") {
 				http.NotFound(w, r) // browsers ask for an icon too
 				return
 			}

@@ -55,7 +55,7 @@ func (t *tracer) initialize(ctx context.Context, s *Step) error {
 		return err
 	}
 	if a.refused != nil {
-		if t.era == modern {
+		if t.era == modern && a.refused.eraUnknown() {
 			s.came("%s: the server speaks the newer era only", a.refused)
 			return errSkipped
 		}
@@ -132,6 +132,10 @@ func (t *tracer) discover(ctx context.Context, s *Step) error {
 	versions, err := a.result.List("supportedVersions")
 	if err != nil {
 		return err
+	}
+	if len(versions) > 0 && !slices.ContainsFunc(versions, func(v string) bool { return !slices.Contains(legacyVersions, v) }) {
+		s.came("supportedVersions %s: the server speaks the older era only", strings.Join(versions, ", "))
+		return errSkipped
 	}
 	if !slices.Contains(versions, latestModern) {
 		return fmt.Errorf("supportedVersions is %q, without %s, which was asked", versions, latestModern)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"hostedmcp/auth/oauth"
@@ -57,7 +58,9 @@ func isTLS(err error) bool {
 		by     x509.UnknownAuthorityError
 		cert   x509.CertificateInvalidError
 	)
-	return errors.As(err, &verify) || errors.As(err, &record) || errors.As(err, &alert) || errors.As(err, &host) ||
+	// net/http has no type for plain http where TLS should be
+	plain := err != nil && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
+	return plain || errors.As(err, &verify) || errors.As(err, &record) || errors.As(err, &alert) || errors.As(err, &host) ||
 		errors.As(err, &by) || errors.As(err, &cert)
 }
 

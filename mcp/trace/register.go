@@ -32,6 +32,9 @@ func (t *tracer) register(ctx context.Context, s *Step) error {
 	case t.server.register == "":
 		return errors.New("the server offers no registration: give -client-id")
 	}
+	if t.client.registered != "" && t.options.callback == "" {
+		t.redirect = strings.TrimSuffix(t.redirect, "/callback") + t.client.registered
+	}
 	times := 1
 	if t.client.registersTwice {
 		times = 2
