@@ -46,6 +46,8 @@ type Behaviour struct {
 	AuthMethods  []string // advertised and enforced; nil = client_secret_basic
 	NoRevocation bool     // no revocation_endpoint
 	NoUserinfo   bool     // no userinfo_endpoint
+	NoExchange   bool     // token exchange is switched off
+	Audiences    []string // of token exchange; nil = crm-api
 
 	// The last word on what is said. Each may change, add and delete.
 	Metadata    func(m map[string]any)

@@ -128,7 +128,7 @@ func (p *Provider) discovery(*exchange) answer {
 	m := map[string]any{
 		"issuer": p.Issuer, "authorization_endpoint": p.Issuer + "/authorize", "token_endpoint": p.Issuer + "/token",
 		"jwks_uri": p.Issuer + "/jwks", "response_types_supported": []string{"code"},
-		"grant_types_supported":   []string{"authorization_code", "refresh_token"},
+		"grant_types_supported":   []string{"authorization_code", "refresh_token", grantExchange},
 		"subject_types_supported": []string{"public"}, "scopes_supported": []string{"openid", "offline_access"},
 		"code_challenge_methods_supported":               []string{"S256"},
 		"token_endpoint_auth_methods_supported":          b.authMethods(),

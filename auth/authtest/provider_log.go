@@ -15,6 +15,7 @@ type Call struct {
 	Basic    bool       // credentials came in the Authorization header
 	Bearer   string     // of userinfo
 	Grant    string     // grant_type of a token request
+	Audience string     // asked for in a token exchange
 
 	Session    string // sid, when a code or token named one
 	Lineage    string // one login's chain of refresh tokens

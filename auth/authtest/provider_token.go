@@ -16,6 +16,8 @@ func (p *Provider) token(x *exchange) answer {
 		return p.redeem(x)
 	case "refresh_token":
 		return p.refresh(x)
+	case grantExchange:
+		return p.exchangeToken(x)
 	}
 	return x.refuse(http.StatusBadRequest, "unsupported_grant_type", "Unsupported grant_type")
 }
