@@ -72,7 +72,7 @@ func (o *operation) empty(resp *http.Response) json.RawMessage {
 		// a client that was promised a structure would call a result without one broken
 		return failed(s + ", without the answer that the API's document promises")
 	}
-	return encode(object(member{"content", list(textBlock(s))}))
+	return object(member{"content", list(textBlock(s))}).json()
 }
 
 // structured hands JSON on: for programs as structured content, for all others as text.
@@ -99,7 +99,7 @@ func (o *operation) structured(resp *http.Response, content []byte, config conne
 		// A client that checks results would show nothing of this one; marked as an error it is read as text.
 		return failed("The API's answer does not fit its own document: " + err.Error() + "\n" + string(content)), nil
 	}
-	return encode(out), nil
+	return out.json(), nil
 }
 
 // promised judges an answer by the output schema that clients were shown.
@@ -108,12 +108,8 @@ func (o *operation) promised(value *node) error {
 	if judge == nil {
 		return nil
 	}
-	raw, err := value.MarshalJSON()
-	if err != nil {
-		return err
-	}
 	var v any
-	if err := json.Unmarshal(raw, &v); err != nil {
+	if err := json.Unmarshal(value.json(), &v); err != nil {
 		return err
 	}
 	return judge.Validate(v)
@@ -135,7 +131,7 @@ func (o *operation) other(mediaType string, content []byte) (json.RawMessage, er
 		block = object(member{"type", text("resource")}, member{"resource", object(
 			member{"uri", text("data:" + mediaType)}, member{"mimeType", text(orElse(mediaType, "application/octet-stream"))}, member{"blob", encoded})})
 	}
-	return encode(object(member{"content", list(block)})), nil
+	return object(member{"content", list(block)}).json(), nil
 }
 
 // next says how to ask for the next page, if the API named one (RFC 8288, rel="next") and its query is made of this
@@ -159,7 +155,7 @@ func (o *operation) next(resp *http.Response) string {
 		if len(again.members) == 0 {
 			return "There is another page."
 		}
-		return "There is another page: call again with the same arguments and " + string(encode(again)) + "."
+		return "There is another page: call again with the same arguments and " + string(again.json()) + "."
 	}
 	return ""
 }
@@ -178,12 +174,7 @@ func textBlock(s string) *node {
 
 // failed is a result that the model should read as a failure.
 func failed(s string) json.RawMessage {
-	return encode(object(member{"content", list(textBlock(s))}, member{"isError", literal("true")}))
-}
-
-func encode(n *node) json.RawMessage {
-	raw, _ := n.MarshalJSON() // into memory: it does not fail
-	return raw
+	return object(member{"content", list(textBlock(s))}, member{"isError", literal("true")}).json()
 }
 
 // nesting is the depth of JSON, counted without reading it.

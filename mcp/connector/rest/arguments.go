@@ -260,11 +260,10 @@ func (c *converter) finish(out *node, most int) (*node, error) {
 	if len(c.defs.members) > 0 {
 		out.add("$defs", c.defs)
 	}
-	raw, err := out.MarshalJSON()
-	if err == nil && len(raw) > most {
-		return nil, fmt.Errorf("a schema of %d bytes: at most %d are shown to a model", len(raw), most)
+	if n := len(out.json()); n > most {
+		return nil, errTooLarge
 	}
-	return out, err
+	return out, nil
 }
 
 // outputSchema is the schema of a good answer in JSON, nil if the document names none or it is too long to show. What
@@ -371,7 +370,5 @@ func jsonSchemaOf(content *node) *node {
 
 // same reports whether two schemas are written alike.
 func same(a, b *node) bool {
-	x, _ := a.MarshalJSON() // into memory: it does not fail
-	y, _ := b.MarshalJSON()
-	return bytes.Equal(x, y)
+	return bytes.Equal(a.json(), b.json())
 }

@@ -17,7 +17,7 @@ import (
 // of aliases can mean billions of values.
 const (
 	maxNesting = 200
-	maxNodes   = 4_000_000
+	maxNodes   = 2_000_000
 )
 
 // node is one value of a document. Members keep their order and numbers their digits, since schemas leave as they
@@ -41,15 +41,7 @@ type member struct {
 func parseDocument(data []byte) (*node, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	if trimmed := bytes.TrimSpace(data); len(trimmed) > 0 && trimmed[0] == '{' {
-		n, err := parseJSON(data)
-		if err == nil {
-			return n, nil
-		}
-		// flow style YAML begins like JSON
-		if y, e := parseYAML(data); e == nil {
-			return y, nil
-		}
-		return nil, err
+		return parseJSON(data)
 	}
 	return parseYAML(data)
 }
@@ -299,11 +291,11 @@ func (n *node) str() string {
 // isTrue reports whether n is the value true.
 func (n *node) isTrue() bool { return n != nil && string(n.scalar) == "true" }
 
-// MarshalJSON writes n as it was read, without white space.
-func (n *node) MarshalJSON() ([]byte, error) {
+// json writes n as it was read, without white space. It is no MarshalJSON: encoding/json would escape what it gives.
+func (n *node) json() json.RawMessage {
 	var b bytes.Buffer
 	n.write(&b)
-	return b.Bytes(), nil
+	return b.Bytes()
 }
 
 func (n *node) write(b *bytes.Buffer) {

@@ -133,7 +133,8 @@ func (d *document) operation(method, path string, item, op *node, prefix int) (*
 	o.input = sync.OnceValue(func() *jsonschema.Resolved { return judge(input) })
 	o.output = sync.OnceValue(func() *jsonschema.Resolved { return judge(output) })
 	o.hasOutput = output != nil
-	return o, o.define(op, input, output)
+	o.define(op, input, output)
+	return o, nil
 }
 
 // elsewhere reports whether servers of its own would send a path or an operation to another place than the rest.
@@ -171,7 +172,7 @@ func unsafeTool(s string) string {
 }
 
 // define writes the tool's definition (MCP "Tools"). Annotations follow from the method (RFC 9110 §9.2).
-func (o *operation) define(op, input, output *node) error {
+func (o *operation) define(op, input, output *node) {
 	title := oauth.DisplayText(op.get("summary").str(), 120)
 	def := object(member{"name", text(o.name)})
 	if title != "" {
@@ -188,9 +189,7 @@ func (o *operation) define(op, input, output *node) error {
 		member{"readOnlyHint", boolean(safe)}, member{"destructiveHint", boolean(!safe && o.method != "POST")},
 		member{"idempotentHint", boolean(idempotent)}, member{"openWorldHint", boolean(true)},
 	))
-	var err error
-	o.definition, err = json.Marshal(def)
-	return err
+	o.definition = def.json()
 }
 
 // safe reports whether the method only reads (RFC 9110 §9.2.1).
@@ -268,12 +267,8 @@ func judge(schema *node) *jsonschema.Resolved {
 	if schema == nil {
 		return nil
 	}
-	raw, err := json.Marshal(schema)
-	if err != nil {
-		return nil
-	}
 	var s jsonschema.Schema
-	if json.Unmarshal(raw, &s) != nil {
+	if json.Unmarshal(schema.json(), &s) != nil {
 		return nil
 	}
 	resolved, err := s.Resolve(nil)

@@ -150,8 +150,7 @@ func (p parameter) write(v *node) (string, error) {
 	var err error
 	switch {
 	case p.json:
-		raw, _ := v.MarshalJSON()
-		parts = []string{escaped(string(raw))}
+		parts = []string{escaped(string(v.json()))}
 	case v.object:
 		parts, err = p.writeObject(v, escaped)
 	case v.array:
@@ -169,6 +168,11 @@ func (p parameter) write(v *node) (string, error) {
 	}
 	if p.in == "path" && strings.Join(parts, "") == "" {
 		return "", faultf("the argument %q is empty", p.argument) // the path would be another operation's
+	}
+	if p.style == "matrix" && p.explode && !v.object {
+		for i := range parts {
+			parts[i] = escape(p.name) + "=" + parts[i]
+		}
 	}
 	return p.join(parts), nil
 }
@@ -197,7 +201,7 @@ func (p parameter) join(parts []string) string {
 			separator = "."
 		}
 		return "." + strings.Join(parts, separator)
-	case p.style == "matrix" && p.explode && len(parts) > 1:
+	case p.style == "matrix" && p.explode:
 		return ";" + strings.Join(parts, ";")
 	case p.style == "matrix":
 		return ";" + escape(p.name) + "=" + strings.Join(parts, ",")
@@ -253,8 +257,7 @@ func (p parameter) pairs(v *node) ([]string, error) {
 	name := escape(p.name)
 	switch {
 	case p.json:
-		raw, _ := v.MarshalJSON()
-		return []string{name + "=" + escape(string(raw))}, nil
+		return []string{name + "=" + escape(string(v.json()))}, nil
 	case p.style == "deepObject" && v.object:
 		return deep(p.name, v), nil
 	case !v.object && !v.array:
@@ -332,8 +335,7 @@ func (o *operation) writeBody(args arguments) (io.Reader, string, error) {
 	}
 	switch t := o.body.mediaType; {
 	case isJSON(t):
-		raw, _ := v.MarshalJSON()
-		return bytes.NewReader(raw), t, nil
+		return bytes.NewReader(v.json()), t, nil
 	case strings.HasPrefix(t, "text/"):
 		return strings.NewReader(v.plain()), t + "; charset=utf-8", nil
 	case o.body.bytes():
@@ -363,8 +365,7 @@ func writeMultipart(v *node) (io.Reader, string, error) {
 		h.Set("Content-Disposition", `form-data; name="`+quoteName(m.name)+`"`)
 		content := m.value.plain()
 		if m.value.object || m.value.array {
-			raw, _ := m.value.MarshalJSON()
-			content = string(raw)
+			content = string(m.value.json())
 			h.Set("Content-Type", "application/json")
 		}
 		part, err := w.CreatePart(h)
