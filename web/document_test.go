@@ -77,13 +77,16 @@ func text(n *html.Node) string {
 	return strings.Join(strings.Fields(out.String()), " ")
 }
 
-// text is the first element of the tag in words, without regard to what stands between them.
-func (d document) text(tag string) string {
+// first is the first element of the tag, an empty one if there is none.
+func (d document) first(tag string) *html.Node {
 	for n := range d.all(tag) {
-		return text(n)
+		return n
 	}
-	return ""
+	return &html.Node{}
 }
+
+// text is the first element of the tag in words, without regard to what stands between them.
+func (d document) text(tag string) string { return text(d.first(tag)) }
 
 // says reports whether the page shows s, in one or several elements.
 func (d document) says(s string) bool {

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"hostedmcp/auth/oauth"
@@ -108,6 +109,11 @@ func (p *Pages) errorText(r *http.Request, e *oauth.Error) errorText {
 		t.Todo = "Open “My connections” again and repeat what you did."
 	}
 	return t
+}
+
+// fill puts the site's names into a sentence; pairs are further names and values.
+func (p *Pages) fill(sentence string, pairs ...string) string {
+	return strings.NewReplacer(append(pairs, "{P}", p.site.ProviderHost, "{NAME}", p.site.Name)...).Replace(sentence)
 }
 
 // documentHost is the host of the client's metadata document, which is the client_id itself (protocol.md §3.3).

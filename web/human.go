@@ -45,22 +45,39 @@ func count(n int, one, unit string) string {
 	if n == 1 {
 		return one + " " + unit
 	}
-	return strconv.Itoa(n) + " " + unit + "s"
+	return plural(int64(n), unit)
 }
 
-// The forms of a moment: on a list, below a refusal, in an attribute, in a sentence.
+// plural writes n units with a figure: "1 connection", "1,204 connections".
+func plural(n int64, unit string) string {
+	if n == 1 {
+		return "1 " + unit
+	}
+	return number(n) + " " + unit + "s"
+}
+
+// number writes n with a comma between thousands.
+func number(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// The forms of a moment: on a list, in a story, below a refusal, in an attribute, in a sentence.
 func date(t time.Time) string     { return t.UTC().Format("2 Jan 2006") }
+func minute(t time.Time) string   { return t.UTC().Format("2 Jan 2006, 15:04") }
 func stamp(t time.Time) string    { return t.UTC().Format("2 January 2006, 15:04:05 UTC") }
 func machine(t time.Time) string  { return t.UTC().Format(time.RFC3339) }
 func fullDate(t time.Time) string { return t.UTC().Format("2 January 2006") }
 
-// clock writes a moment near now: the hour alone if it is of the same day.
-func clock(now, t time.Time) string {
-	now, t = now.UTC(), t.UTC()
-	if now.Format(time.DateOnly) == t.Format(time.DateOnly) {
-		return t.Format("15:04 UTC")
+// until writes the end of a span that began at from: the hour alone if it is of the same day.
+func until(from, to time.Time) string {
+	if date(from) == date(to) {
+		return to.UTC().Format("15:04")
 	}
-	return t.Format("2 January, 15:04 UTC")
+	return minute(to)
 }
 
 // list joins words as a sentence does: "a", "a or b", "a, b or c".

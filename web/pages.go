@@ -60,7 +60,8 @@ func NewPages(site Site, now func() time.Time) (*Pages, error) {
 // parse makes one set for each page: the base layout, whose blocks the page fills in.
 func (p *Pages) parse() error {
 	funcs := template.FuncMap{
-		"words": words, "date": date, "machine": machine, "stamp": stamp,
+		"words": words, "date": date, "machine": machine, "stamp": stamp, "minute": minute, "until": until,
+		"number": number, "label": userLabel,
 		"ago": func(t time.Time) string { return ago(p.now(), t) },
 	}
 	base, err := template.New("base.html").Funcs(funcs).ParseFS(templateFiles, "templates/base.html")

@@ -109,6 +109,19 @@ func TestHostileNames(t *testing.T) {
 		if s.value("id") != name || s.value("subject") != name {
 			t.Errorf("%.20q: form fields changed", name)
 		}
+		// People choose their own names at many providers, and operators read them beside a button.
+		o := operator(t, func(p *auth.StatusPage) {
+			p.User, p.Whose, p.Query.Subject = auth.PageUser{Name: name, Subject: "o"}, auth.PageUser{Name: name, Subject: name}, name
+			p.Grants[0].User, p.Grants[0].Client = auth.PageUser{Name: name, Email: name, Subject: name}, auth.PageClient{Name: name}
+		})
+		if o.value("subject") != name {
+			t.Errorf("%.20q: what was looked for changed", name)
+		}
+		for _, part := range []string{"title", "h1", "table"} {
+			if strings.ContainsAny(o.text(part), "\u202e\u2066\u200b") {
+				t.Errorf("%q turns what stands around it in %s", name, part)
+			}
+		}
 	}
 }
 

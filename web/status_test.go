@@ -25,28 +25,44 @@ func status(t *testing.T, site web.Site, grants ...auth.PageGrant) document {
 
 func living(name string) auth.PageGrant {
 	return auth.PageGrant{ID: "g-" + name, Client: auth.PageClient{Name: name}, Since: noon.AddDate(0, -8, 0), LastUsed: noon.Add(-12 * time.Minute),
-		GoodUntil: noon.AddDate(0, 0, 30), Scopes: []string{"Look things up", "Stay connected"}}
+		GoodUntil: noon.AddDate(0, 0, 30), Scopes: []string{"Look things up", "Stay connected"}, State: "Working"}
+}
+
+func ended(name string) auth.PageGrant {
+	g := living(name)
+	g.Ended, g.Reason, g.State, g.Kind, g.Sentence = noon.Add(-time.Hour), oauth.UserRevoked, "Ended", "ended", "You ended it here."
+	return g
+}
+
+func troubled(name string) auth.PageGrant {
+	g := living(name)
+	g.Reason, g.State, g.Kind = oauth.UpstreamUnreachable, "Sign-in service not answering", "trouble"
+	g.Sentence = "login.example.com has not answered since 11:00 UTC."
+	return g
 }
 
 func TestStatus(t *testing.T) {
-	ended := living("Cursor")
-	ended.Ended, ended.Reason = noon.Add(-time.Hour), oauth.UserRevoked
-	d := status(t, publicSite(), living("Claude"), living("Codex"), ended)
+	d := status(t, publicSite(), living("Claude"), living("Codex"), ended("Cursor"))
 	d.expect("alice@example.com Sign out", "Claude Working", "Connected 23 Mar 2026", "Last used 12 minutes ago", "Good until 23 Dec 2026",
 		"Access Look things up Stay connected", "Cursor Ended You ended it here. user_revoked", "Ended 23 Nov 2026", "Access None",
-		"End all 2 connections", "Ended connections stay listed for 90 days.", "Request REQUESTID")
+		"End all 2 connections", "Ended connections stay listed for 90 days.", "Request REQUESTID",
+		"ends by itself after 30 days without use, or after one year.")
 	forms := map[string]int{}
 	for f := range d.all("form") {
 		forms[attr(f, "method")+" "+attr(f, "action")]++
 	}
-	if forms["post /grants/end"] != 3 || forms["post /signout"] != 1 {
+	if forms["post /grants/end"] != 3 || forms["post /signout"] != 1 || len(forms) != 2 {
 		t.Errorf("forms %v: two connections and all of them, none for the ended one", forms)
 	}
 	if strings.Count(d.raw, `value="end-token"`) != 3 || strings.Count(d.raw, `value="out-token"`) != 1 || d.value("subject") != "s1" {
 		t.Error("form tokens are not where they belong")
 	}
+	d.refuse("All connections", "What happened", "Next page")
 	status(t, publicSite(), living("Claude")).refuse("End all")
-	status(t, publicSite(), ended).refuse("End all", "End Cursor")
+	status(t, publicSite(), ended("Cursor")).refuse("End all", "End Cursor")
+	bare := publicSite()
+	bare.Idle = 0
+	status(t, bare, living("Claude")).refuse("ends by itself")
 }
 
 func TestStatusEmpty(t *testing.T) {
@@ -55,75 +71,50 @@ func TestStatusEmpty(t *testing.T) {
 	d.refuse("End", "stay listed")
 }
 
-// TestEndedSentences: every code of the ended group has a sentence of its own, with the site's figures.
-func TestEndedSentences(t *testing.T) {
-	seen := map[string]oauth.Reason{}
-	for _, reason := range oauth.Reasons()[oauth.GroupEnded] {
-		g := living("X")
-		g.Ended, g.Reason = noon, reason
-		d := status(t, publicSite(), g)
-		d.expect("X Ended", string(reason))
-		sentence := sentenceOf(d)
-		if other, twice := seen[sentence]; twice || len(sentence) < 20 || strings.ContainsAny(sentence, "{}") {
-			t.Errorf("%s: %q (also %s)", reason, sentence, other)
-		}
-		seen[sentence] = reason
-	}
-	for _, want := range []string{
-		"It was not used for 30 days. Connect again when you need it. grant_idle",
-		"It reached its highest age of one year. Connect again. grant_max_age",
-		"You connected this program more than 20 times; this was the one used least. grant_evicted",
-		"Your sign-in at login.example.com ran out. Connect again. upstream_session_expired",
-	} {
-		if _, ok := seen[want]; !ok {
-			t.Errorf("no %q", want)
+// TestStatusWords: state, sentence and code stand together, and the shape beside the word is that of its kind.
+func TestStatusWords(t *testing.T) {
+	unknown := living("Odd") // its time of ending is lost
+	unknown.Reason, unknown.State = oauth.UpstreamLost, "Ended"
+	unknown.Kind = "ended"
+	d := status(t, publicSite(), living("Claude"), troubled("Codex"), ended("Cursor"), unknown)
+	d.expect("Codex Sign-in service not answering login.example.com has not answered since 11:00 UTC. upstream_unreachable", "End Codex")
+	d.refuse("End Cursor", "End Odd", "Ended 1 Jan 0001")
+	var shapes []string
+	for n := range d.all("span") {
+		if class := attr(n, "class"); strings.HasPrefix(class, "state") {
+			shapes = append(shapes, class+": "+text(n))
 		}
 	}
-	bare := publicSite()
-	bare.Idle, bare.MaxAge, bare.GrantsPerUser = 0, 0, 0
-	for reason, want := range map[oauth.Reason]string{
-		oauth.GrantIdle: "not used for too long.", oauth.GrantMaxAge: "its highest age. Connect", oauth.GrantEvicted: "this program too many times;",
-	} {
-		g := living("X")
-		g.Ended, g.Reason = noon, reason
-		status(t, bare, g).expect(want)
+	want := "state: Working|state trouble: Sign-in service not answering|state ended: Ended|state ended: Ended"
+	if got := strings.Join(shapes, "|"); got != want {
+		t.Errorf("shapes %q", got)
 	}
 }
 
-func sentenceOf(d document) string {
-	for n := range d.all("article") {
-		for c := range n.ChildNodes() {
-			if c.Data == "p" {
-				return text(c)
-			}
-		}
+// TestStatusStory: what happened, in the order given, each with its time and the code that the log has too.
+func TestStatusStory(t *testing.T) {
+	g := living("Claude")
+	g.Events = []auth.PageEvent{
+		{At: noon.Add(-time.Hour), Sentence: "Renewed, for the 2nd time.", Reason: oauth.RefreshOK, Count: 1},
+		{At: noon.Add(-26 * time.Hour), Until: noon.Add(-25 * time.Hour), Sentence: "login.example.com did not answer for 1 hour.", Reason: oauth.UpstreamUnreachable, Count: 7},
+		{At: noon.Add(-50 * time.Hour), Until: noon.Add(-30 * time.Hour), Sentence: "Renewed 20 times.", Reason: oauth.RefreshOK, Count: 20},
+		{At: noon.Add(-51 * time.Hour), Sentence: "You pressed <Allow>.", Reason: oauth.ConsentApproved, Count: 1},
 	}
-	return ""
-}
-
-// TestTroubleSentences: the person stays connected and is told so, unless the sentence says otherwise.
-func TestTroubleSentences(t *testing.T) {
-	fallback := map[oauth.Reason]bool{}
-	for _, reason := range oauth.Reasons()[oauth.GroupTrouble] {
-		g := living("X")
-		g.Reason, g.Trouble, g.Until = reason, noon.Add(-time.Hour), noon.Add(23*time.Hour)
-		d := status(t, publicSite(), g)
-		d.expect("End X", string(reason))
-		d.refuse("In trouble", "X Working Connected")
-		quiet := reason == oauth.SubjectChanged || strings.HasPrefix(string(reason), "connector_")
-		if d.says("You stay connected until 24 November, 11:00 UTC, and there is nothing you need to do.") == quiet {
-			t.Errorf("%s: promise %t: %s", reason, !quiet, sentenceOf(d))
+	d := status(t, publicSite(), g)
+	d.expect("What happened so far with Claude",
+		"23 Nov 2026, 11:00 Renewed, for the 2nd time. refresh_ok 22 Nov 2026, 10:00 to 11:00 login.example.com did not answer for 1 hour. upstream_unreachable",
+		"21 Nov 2026, 10:00 to 22 Nov 2026, 06:00 Renewed 20 times. refresh_ok 21 Nov 2026, 09:00 You pressed <Allow>. consent_approved",
+		"Times are UTC. Connection g-Claude")
+	times := 0
+	for n := range d.all("time") {
+		if _, err := time.Parse(time.RFC3339, attr(n, "datetime")); err != nil {
+			t.Errorf("time %q", attr(n, "datetime"))
 		}
-		fallback[reason] = d.says("Something is wrong")
-		if fallback[reason] {
-			t.Errorf("%s has no sentence", reason)
-		}
+		times++
 	}
-	g := living("X")
-	g.Reason, g.Trouble, g.Until = oauth.UpstreamUnreachable, noon.Add(-time.Hour), noon.Add(23*time.Hour)
-	status(t, publicSite(), g).expect("Sign-in service not answering", "login.example.com has not answered since 11:00 UTC.")
-	g.Trouble, g.Until = time.Time{}, time.Time{}
-	status(t, publicSite(), g).expect("login.example.com has not answered. You stay connected, and")
+	if times != 9 {
+		t.Errorf("%d times", times)
+	}
 }
 
 // TestAgo: times as a person says them.
