@@ -1,0 +1,168 @@
+package mount
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"hostedmcp/mcp/connector"
+)
+
+const (
+	modernVersion  = "2026-07-28" // the first without a handshake
+	legacyVersion  = "2025-11-25" // the last with one
+	methodDiscover = "server/discover"
+)
+
+// legacyVersions are those that a handshake may end in.
+var legacyVersions = []string{"2024-11-05", "2025-03-26", "2025-06-18", legacyVersion}
+
+var errVersion = errors.New("no protocol version in common")
+
+// era is what the server was found to speak. A server does not change it while it runs; a new one behind the same
+// name is found out by its refusals.
+type era struct {
+	mu     sync.Mutex
+	known  bool
+	modern bool
+}
+
+func (e *era) get() (known, modern bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.known, e.modern
+}
+
+func (e *era) isModern() bool {
+	known, modern := e.get()
+	return known && modern
+}
+
+func (e *era) learn(modern bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.known, e.modern = true, modern
+}
+
+func (e *era) forget() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.known = false
+}
+
+// dial makes a link and finds out the era if it is not known (MCP 2026-07-28 "Versioning", "Backward Compatibility").
+func (s *source) dial(ctx context.Context, owner string, from *connector.Call) (*link, error) {
+	known, modern := s.era.get()
+	l, err := s.open(ctx, owner, from)
+	if err != nil {
+		return nil, err
+	}
+	if !known {
+		if modern, err = l.isModern(ctx, from); err == nil && !modern && !l.alive() {
+			l.close(errEnded) // some servers of the older era end at a message they do not expect
+			l, err = s.open(ctx, owner, from)
+		}
+	}
+	if err == nil {
+		l.speak(modern)
+		if !modern {
+			err = l.initialize(ctx, from)
+		}
+	}
+	if err != nil {
+		if l != nil {
+			l.close(errEnded)
+		}
+		if known && isAnswer(err) {
+			s.era.forget()
+		}
+		if errors.Is(err, errTimeout) || errors.Is(err, errExited) {
+			err = unreachable{err} // a server that cannot shake hands is not there
+		}
+		return nil, err
+	}
+	s.era.learn(modern)
+	return l, nil
+}
+
+// open makes a link on which nothing was said yet.
+func (s *source) open(ctx context.Context, owner string, from *connector.Call) (*link, error) {
+	l := s.newLink(owner, from)
+	if s.http != nil {
+		l.wire = &httpWire{src: s, link: l}
+		return l, nil
+	}
+	w, err := s.startChild(ctx, l)
+	if err != nil {
+		return nil, unreachable{err}
+	}
+	l.wire = w
+	w.run()
+	return l, nil
+}
+
+func (l *link) speak(modern bool) {
+	l.modern, l.spoken = modern, legacyVersion
+	if modern {
+		l.spoken = modernVersion
+	}
+}
+
+// probeLimit is how long a stdio server may ignore a question that the older era did not know.
+const probeLimit = 5 * time.Second
+
+// isModern asks server/discover. Only an answer that names a version we speak means yes; what a server of the older era
+// may do with an unknown method before the handshake means no; and what says nothing about eras is an error.
+func (l *link) isModern(ctx context.Context, from *connector.Call) (bool, error) {
+	l.speak(true)
+	limit := l.src.cfg.Timeout.D()
+	if l.src.http == nil {
+		limit = min(limit/4, probeLimit)
+	}
+	out := l.ask(ctx, methodDiscover, nil, from, limit)
+	var status refusal
+	switch {
+	case out.err == nil:
+		o := objectOf(out.result)
+		versions, _ := elements(o.get("supportedVersions"))
+		if slices.ContainsFunc(versions, func(v json.RawMessage) bool { return unquote(v) == modernVersion }) {
+			l.hello = o
+			return true, nil
+		}
+		return false, nil
+	case ctx.Err() != nil:
+		return false, context.Cause(ctx)
+	case l.src.http == nil:
+		return false, nil
+	case errors.As(out.err, new(unreachable)), errors.Is(out.err, errTimeout):
+		return false, out.err
+	case errors.As(out.err, &status) && (status.trouble() || status.code == 401 || status.code == 403 || status.code == 429):
+		return false, out.err
+	}
+	return false, nil
+}
+
+// initialize is the handshake of the older era (MCP 2025-11-25 "Lifecycle").
+func (l *link) initialize(ctx context.Context, from *connector.Call) error {
+	params := object{
+		{quote("protocolVersion"), quote(legacyVersion)}, {quote("capabilities"), capabilities(from)},
+		{quote("clientInfo"), l.src.implementation()},
+	}.bytes()
+	out := l.ask(ctx, methodInitialize, params, from, l.src.cfg.Timeout.D())
+	if out.err != nil {
+		return out.err
+	}
+	l.hello = objectOf(out.result)
+	l.spoken = l.hello.text("protocolVersion")
+	if !slices.Contains(legacyVersions, l.spoken) {
+		return errVersion
+	}
+	if err := l.wire.send(ctx, request(0, "notifications/initialized", nil), from); err != nil {
+		return err
+	}
+	l.wire.started(from)
+	return nil
+}

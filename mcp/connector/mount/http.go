@@ -1,0 +1,160 @@
+package mount
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"hostedmcp/mcp/connector"
+)
+
+// This file sends single HTTP requests (MCP "Streamable HTTP", "Sending messages to the server").
+
+// Why an HTTP answer cannot be used.
+var (
+	errMedia    = errors.New("an answer of another media type")
+	errNoAnswer = errors.New("an answer that broke off")
+	errSession  = errors.New("a session id that is none")
+)
+
+// newClient returns the client of one connector. It follows no redirect, so that no credential goes where the
+// configuration does not say; it asks no proxy, whatever the environment names; and it neither keeps cookies nor
+// unpacks anything, so that limits count what came over the wire.
+func newClient(timeout time.Duration) *http.Client {
+	dialer := &net.Dialer{Timeout: min(timeout, 10*time.Second), KeepAlive: 30 * time.Second}
+	return &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			Proxy: nil, DialContext: dialer.DialContext, ForceAttemptHTTP2: true, DisableCompression: true,
+			TLSHandshakeTimeout: 10 * time.Second, MaxIdleConns: 256, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second,
+			MaxResponseHeaderBytes: 64 << 10,
+		},
+	}
+}
+
+// header is what a request carries besides what do sets: built anew, nothing of the client's own.
+func (s *source) header(ctx context.Context, from *connector.Call) (http.Header, error) {
+	h := http.Header{}
+	h.Set("User-Agent", "hostedmcp/"+s.version)
+	credential, err := s.credential(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	if credential.Header != "" && credential.Value != "" {
+		h.Set(credential.Header, credential.Value.Reveal())
+	}
+	if from == nil {
+		return h, nil
+	}
+	for name, value := range map[string]string{
+		"Hostedmcp-Subject": from.User.Subject, "Hostedmcp-Client": from.User.ClientID,
+		"X-Request-Id": from.User.Request, "Traceparent": from.User.Traceparent,
+	} {
+		if value != "" {
+			h.Set(name, headerValue(value))
+		}
+	}
+	return h, nil
+}
+
+// credential returns what a request carries now: a renewed token is used from the next request on.
+func (s *source) credential(ctx context.Context, from *connector.Call) (connector.Credential, error) {
+	switch s.cfg.Credential {
+	case connector.CredentialStatic:
+		if s.http == nil {
+			return connector.Credential{}, nil // in the child's environment
+		}
+		return connector.Credential{Header: s.cfg.CredentialHeader(), Value: s.secret}, nil
+	case connector.CredentialUser, connector.CredentialExchange:
+		if from != nil && from.Credential != nil {
+			return from.Credential(ctx)
+		}
+	}
+	return connector.Credential{}, nil
+}
+
+// headerValue writes a value so that it can stand in a header: as it is if it is plain ASCII, else wrapped (MCP
+// 2026-07-28 "Value encoding").
+func headerValue(v string) string {
+	plain := v == strings.TrimSpace(v) && !(strings.HasPrefix(v, "=?base64?") && strings.HasSuffix(v, "?="))
+	for i := range len(v) {
+		plain = plain && v[i] >= ' ' && v[i] < 0x7f
+	}
+	if plain {
+		return v
+	}
+	return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(v)) + "?="
+}
+
+// do sends one HTTP request and returns the answer if its status is 2xx, or an error answer that holds JSON: the
+// caller closes its body. sent says whether the server may have got it.
+func (s *source) do(ctx context.Context, method string, header http.Header, body []byte) (resp *http.Response, sent bool, err error) {
+	var wrote atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
+	req, err := http.NewRequestWithContext(ctx, method, s.cfg.URL, bytes.NewReader(body))
+	if err != nil {
+		return nil, false, err
+	}
+	req.Header = header
+	resp, err = s.http.Do(req)
+	if err != nil {
+		var with *url.Error
+		if errors.As(err, &with) {
+			err = with.Err // its text has the URL, which may hold a key
+		}
+		return nil, wrote.Load(), unreachable{err}
+	}
+	if resp.StatusCode/100 == 2 || resp.StatusCode/100 == 4 && mediaType(resp) == mediaJSON && isFault(resp.StatusCode) {
+		return resp, true, nil
+	}
+	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // so that the connection can be used again
+	_ = resp.Body.Close()
+	return nil, true, refusal{code: resp.StatusCode}
+}
+
+// isFault reports whether a 4xx may carry a JSON-RPC error: those that speak of credentials and limits do not, whatever
+// their body.
+func isFault(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
+		return false
+	}
+	return true
+}
+
+// Media types of answers.
+const (
+	mediaJSON   = "application/json"
+	mediaStream = "text/event-stream"
+)
+
+func mediaType(resp *http.Response) string {
+	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return t
+}
+
+// limited reads a body that must not be longer than limit.
+func limited(r io.Reader, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
+	}
+	if int64(len(data)) > limit {
+		return nil, errTooLong
+	}
+	return data, nil
+}

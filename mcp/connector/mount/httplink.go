@@ -1,0 +1,299 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"hostedmcp/mcp/connector"
+)
+
+// httpWire is a link over Streamable HTTP: each message is a POST of its own. In the older era the server may name a
+// session, and there is a standing stream (GET) besides.
+type httpWire struct {
+	src  *source
+	link *link
+
+	mu      sync.Mutex
+	session string // of the server; "" = it holds none
+}
+
+// roundTrip posts c's request and reads what comes back, be it one message or a stream of them.
+func (w *httpWire) roundTrip(ctx context.Context, c *call) error {
+	header, err := w.header(ctx, c.from)
+	if err != nil {
+		return err
+	}
+	if w.link.modern {
+		w.src.forms.head(header, c.method, c.params)
+	}
+	resp, sent, err := w.src.do(ctx, http.MethodPost, header, c.body())
+	c.sent = sent
+	if err != nil {
+		return w.gone(err)
+	}
+	defer resp.Body.Close()
+	if c.method == methodInitialize {
+		if err := w.adopt(resp.Header.Get("Mcp-Session-Id")); err != nil {
+			return err
+		}
+	}
+	return w.answer(ctx, c, resp)
+}
+
+// answer reads the body of an answer to c.
+func (w *httpWire) answer(ctx context.Context, c *call, resp *http.Response) error {
+	limit := w.src.cfg.MaxBytes
+	switch mediaType(resp) {
+	case mediaStream:
+		return w.stream(ctx, c, resp)
+	case mediaJSON:
+	default:
+		return errMedia
+	}
+	data, err := limited(resp.Body, limit)
+	if err != nil {
+		return err
+	}
+	m, err := parse(data, w.src.cfg.MaxDepth)
+	bad := resp.StatusCode/100 != 2
+	switch {
+	case bad && (err != nil || m.fault == nil):
+		return w.gone(refusal{code: resp.StatusCode}) // JSON, but no answer of JSON-RPC
+	case err != nil:
+		return err
+	case bad && w.sessionID() != "" && resp.StatusCode == http.StatusNotFound:
+		return w.gone(refusal{code: resp.StatusCode}) // a session that is unknown, in JSON
+	case bad && m.id == nil:
+		m.id = number(c.id) // refused before its id was read
+	}
+	if done, err := c.handle(ctx, m); done || err != nil {
+		return err
+	}
+	return errNoAnswer
+}
+
+// stream reads the answer to c out of a stream.
+func (w *httpWire) stream(ctx context.Context, c *call, resp *http.Response) error {
+	limit := w.src.cfg.MaxBytes
+	whole := int64(mostProgress) * limit
+	if c.method == methodListen {
+		whole = 0 // it lasts as long as the client listens
+	}
+	events := newEvents(resp.Body, limit, whole)
+	for {
+		data, err := events.next()
+		if err == nil && data == nil {
+			continue // an event without data
+		}
+		if err != nil {
+			if back, resumed := w.resume(ctx, events.id, events.retry, c); resumed {
+				resp.Body.Close()
+				resp = back
+				defer back.Body.Close()
+				events = newEvents(resp.Body, limit, whole)
+				continue
+			}
+			return err
+		}
+		m, err := parse(data, w.src.cfg.MaxDepth)
+		if err != nil {
+			return err
+		}
+		if done, err := c.handle(ctx, m); done || err != nil {
+			return err
+		}
+	}
+}
+
+// mostResumed bounds how often one answer's stream is taken up again.
+const mostResumed = 10
+
+// resume takes up a stream of the older era that the server broke off before the answer (MCP 2025-11-25 "Resumability
+// and redelivery"): it said so by an event id.
+func (w *httpWire) resume(ctx context.Context, id string, retry time.Duration, c *call) (*http.Response, bool) {
+	if id == "" || w.link.modern || c.resumed >= mostResumed || ctx.Err() != nil {
+		return nil, false
+	}
+	c.resumed++
+	if !sleep(ctx, retry) {
+		return nil, false
+	}
+	resp, err := w.listen(ctx, id, c.from)
+	return resp, err == nil
+}
+
+// send posts a notification or an answer.
+func (w *httpWire) send(ctx context.Context, body []byte, from *connector.Call) error {
+	header, err := w.header(ctx, from)
+	if err != nil {
+		return err
+	}
+	resp, _, err := w.src.do(ctx, http.MethodPost, header, body)
+	if err != nil {
+		return w.gone(err)
+	}
+	return resp.Body.Close()
+}
+
+// header is that of one request on this link.
+func (w *httpWire) header(ctx context.Context, from *connector.Call) (http.Header, error) {
+	h, err := w.src.header(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	h.Set("Content-Type", mediaJSON)
+	h.Set("Accept", mediaJSON+", "+mediaStream)
+	if w.link.hello != nil || w.link.modern {
+		h.Set("Mcp-Protocol-Version", w.link.spoken)
+	}
+	if id := w.sessionID(); id != "" {
+		h.Set("Mcp-Session-Id", id)
+	}
+	return h, nil
+}
+
+// adopt takes the session id of an answer to initialize: visible ASCII (MCP 2025-11-25 "Session management").
+func (w *httpWire) adopt(id string) error {
+	if len(id) > 1024 {
+		return errSession
+	}
+	for i := range len(id) {
+		if id[i] <= ' ' || id[i] >= 0x7f {
+			return errSession
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.session = id
+	return nil
+}
+
+func (w *httpWire) sessionID() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.session
+}
+
+// forget drops the session, so that close does not end what the server no longer knows.
+func (w *httpWire) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.session = ""
+}
+
+// gone marks the refusal of a session: 404 to a request that named one.
+func (w *httpWire) gone(err error) error {
+	var status refusal
+	if errors.As(err, &status) && status.code == http.StatusNotFound && w.sessionID() != "" {
+		return refusal{code: status.code, sessionGone: true}
+	}
+	return err
+}
+
+// close ends the server's session. One that will not be ended is left to its own timeout.
+func (w *httpWire) close() {
+	id := w.sessionID()
+	w.forget()
+	if id == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+	defer cancel()
+	h, err := w.header(ctx, w.link.latest())
+	if err != nil {
+		return
+	}
+	h.Set("Mcp-Session-Id", id)
+	resp, _, err := w.src.do(ctx, http.MethodDelete, h, nil)
+	if err != nil {
+		w.src.log.Debug("connector did not end its session", "error", err)
+		return
+	}
+	_ = resp.Body.Close()
+}
+
+// started opens the standing stream of the older era, on which the server says what belongs to no call.
+func (w *httpWire) started(*connector.Call) {
+	w.src.spawn(func() {
+		for fails := 0; w.link.alive() && fails < mostStanding; fails++ {
+			began := w.src.now()
+			again, last, retry := w.standing(w.link.life)
+			if !again {
+				return
+			}
+			if w.src.now().Sub(began) >= longLife || last != "" {
+				fails = 0
+			}
+			if !sleep(w.link.life, max(retry, pause(fails+1))) {
+				return
+			}
+		}
+	})
+}
+
+// mostStanding bounds how often a standing stream that will not stand is opened.
+const mostStanding = 10
+
+// standing reads the standing stream until it ends; again says that it may be opened anew.
+func (w *httpWire) standing(ctx context.Context) (again bool, last string, retry time.Duration) {
+	resp, err := w.listen(ctx, "", w.link.latest())
+	if err != nil {
+		var status refusal
+		// 405: there is none here (MCP 2025-11-25 "Listening for messages from the server"). Others say 404 or 400.
+		return !errors.As(err, &status) || status.trouble(), "", 0
+	}
+	defer resp.Body.Close()
+	events := newEvents(resp.Body, w.src.cfg.MaxBytes, 0)
+	for {
+		data, err := events.next()
+		if err != nil {
+			return true, events.id, events.retry
+		}
+		if data == nil {
+			continue
+		}
+		m, err := parse(data, w.src.cfg.MaxDepth)
+		if err != nil || m.method == "" {
+			w.src.log.Warn("connector says what cannot be read on its standing stream", "error", err)
+			continue
+		}
+		w.link.stray(ctx, m)
+	}
+}
+
+// listen opens a stream by GET: the standing one, or with an event id a broken one anew.
+func (w *httpWire) listen(ctx context.Context, after string, from *connector.Call) (*http.Response, error) {
+	h, err := w.header(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	h.Del("Content-Type")
+	h.Set("Accept", mediaStream)
+	if after != "" {
+		h.Set("Last-Event-Id", after)
+	}
+	resp, _, err := w.src.do(ctx, http.MethodGet, h, nil)
+	if err != nil {
+		return nil, err
+	}
+	if mediaType(resp) != mediaStream || resp.StatusCode != http.StatusOK {
+		_ = resp.Body.Close()
+		return nil, refusal{code: resp.StatusCode}
+	}
+	return resp, nil
+}
+
+// sleep waits, unless ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

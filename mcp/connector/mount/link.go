@@ -1,0 +1,195 @@
+package mount
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"hostedmcp/mcp/connector"
+)
+
+// wire moves messages of one link: over HTTP (httplink.go) or over a child's pipes (stdio.go).
+type wire interface {
+	// roundTrip sends c's request and hands what comes for it to c.handle until that says it was answered.
+	roundTrip(ctx context.Context, c *call) error
+	// send sends a notification or an answer on behalf of a call.
+	send(ctx context.Context, body []byte, from *connector.Call) error
+	// started makes a legacy link listen for what belongs to no call, once the handshake is done.
+	started(from *connector.Call)
+	// close ends the server's side too, within a bounded time.
+	close()
+}
+
+// link is one connection to the server: of one downstream session, of one grant, or of nobody (our own questions).
+type link struct {
+	src    *source
+	wire   wire
+	owner  string // session or grant, for the log
+	modern bool   // era
+	spoken string // protocol version agreed upon
+	hello  object // what the server said of itself: the result of server/discover or initialize
+
+	life context.Context // ends with the link
+	end  context.CancelCauseFunc
+
+	mu    sync.Mutex
+	calls map[int64]*call               // under way
+	asked map[string]context.CancelFunc // open questions of the server, by its ids
+	heard map[string]context.CancelFunc // resources listened for on a session's behalf
+	last  *connector.Call               // the newest, which also speaks for the link between calls
+	level string                        // logging level set upstream; "" = never
+
+	retired bool // it takes no new calls
+}
+
+// errEnded is why calls end with their link.
+var errEnded = errors.New("the connection was closed")
+
+func (s *source) newLink(owner string, from *connector.Call) *link {
+	life, end := context.WithCancelCause(context.Background())
+	return &link{
+		src: s, owner: owner, life: life, end: end, last: from,
+		calls: map[int64]*call{}, asked: map[string]context.CancelFunc{},
+		heard: map[string]context.CancelFunc{},
+	}
+}
+
+// close ends the link and all its calls. Safe to repeat.
+func (l *link) close(cause error) {
+	l.end(cause)
+	l.wire.close()
+}
+
+// alive reports whether calls can be sent.
+func (l *link) alive() bool { return l.life.Err() == nil }
+
+// outcome is the answer to a request, and whether it may be sent again.
+type outcome struct {
+	result json.RawMessage
+	err    error
+	sent   bool // the server may have it
+}
+
+// ask sends one request and waits for its answer. from is on whose behalf; a zero limit waits for ever.
+func (l *link) ask(ctx context.Context, method string, params json.RawMessage, from *connector.Call, limit time.Duration) outcome {
+	c := l.begin(method, params, from)
+	defer l.finish(c)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.life, func() { cancel(context.Cause(l.life)) })()
+	c.clock = startClock(limit, func() { cancel(errTimeout) })
+	defer c.clock.stop()
+	if ctx.Err() != nil {
+		return outcome{err: context.Cause(ctx)}
+	}
+	err := l.wire.roundTrip(ctx, c)
+	if cause := context.Cause(ctx); cause != nil && !c.answered {
+		l.forsake(c)
+		err = cause
+	}
+	switch {
+	case err != nil:
+		return outcome{err: err, sent: c.sent}
+	case c.answer.fault != nil:
+		return outcome{err: c.answer.fault, sent: true}
+	}
+	return outcome{result: c.answer.result, sent: true}
+}
+
+// begin makes a call known, so that its answer finds it.
+func (l *link) begin(method string, params json.RawMessage, from *connector.Call) *call {
+	c := &call{link: l, id: l.src.ids.Add(1), method: method, from: from, wake: make(chan struct{}, 1)}
+	c.params, c.token = l.dress(c.id, params, from)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls[c.id] = c
+	if from != nil {
+		l.last = from
+	}
+	return c
+}
+
+func (l *link) finish(c *call) {
+	c.over()
+	l.mu.Lock()
+	delete(l.calls, c.id)
+	done := l.retired && len(l.calls) == 0
+	l.mu.Unlock()
+	if done {
+		l.src.spawn(func() { l.close(errEnded) })
+	}
+}
+
+// retire closes the link when its last call has ended.
+func (l *link) retire() {
+	l.mu.Lock()
+	l.retired = true
+	done := len(l.calls) == 0
+	l.mu.Unlock()
+	if done {
+		l.close(errEnded)
+	}
+}
+
+// forsake tells the server that nobody waits any more (MCP "Cancellation"). In the modern era over HTTP the closed
+// stream says it. initialize must not be cancelled.
+func (l *link) forsake(c *call) {
+	_, http := l.wire.(*httpWire)
+	if !c.sent || c.method == methodInitialize || l.modern && http || !l.alive() {
+		return
+	}
+	body := request(0, "notifications/cancelled", json.RawMessage(`{"requestId":`+string(number(c.id))+`,"reason":"cancelled"}`))
+	l.src.background(func(ctx context.Context) {
+		if err := l.wire.send(ctx, body, c.from); err != nil {
+			l.src.log.Debug("connector was not told of a cancellation", "error", err)
+		}
+	})
+}
+
+// find returns the call of an answer or of a progress token, nil if it is none of this link's or over.
+func (l *link) find(id json.RawMessage) *call {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for n, c := range l.calls {
+		if string(number(n)) == string(id) {
+			return c
+		}
+	}
+	return nil
+}
+
+// underway returns the clients' calls under way that listen, and the newest of the others, nil if there is none.
+func (l *link) underway() (listening []*call, newest *call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.calls {
+		switch {
+		case c.from == nil:
+		case c.method == methodListen:
+			listening = append(listening, c)
+		case newest == nil || c.id > newest.id:
+			newest = c
+		}
+	}
+	return listening, newest
+}
+
+// latest returns the call that speaks for the link while none is under way.
+func (l *link) latest() *connector.Call {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+// all returns the calls under way.
+func (l *link) all() []*call {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]*call, 0, len(l.calls))
+	for _, c := range l.calls {
+		out = append(out, c)
+	}
+	return out
+}

@@ -1,0 +1,284 @@
+package mount
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"hostedmcp/mcp/connector"
+)
+
+// pipe is a link over a child's standard streams: one message a line (MCP "stdio").
+type pipe struct {
+	src   *source
+	link  *link
+	child *child
+
+	lines  chan []byte  // to the child
+	strays chan message // what belongs to no call
+}
+
+// Bounds of a pipe.
+const (
+	linesAhead  = 16 // lines that wait for a child that does not read
+	straysAhead = 64 // messages without a call that wait for a client that does not
+	drain       = 16 // times max_bytes of a line that is too long are read to find its end
+)
+
+var errExited = errors.New("the process ended")
+
+func (s *source) startChild(ctx context.Context, l *link) (*pipe, error) {
+	child, err := s.children.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &pipe{
+		src: s, link: l, child: child, lines: make(chan []byte, linesAhead), strays: make(chan message, straysAhead),
+	}, nil
+}
+
+// run starts what reads and writes. Each ends with the child or the link.
+func (w *pipe) run() {
+	for _, f := range []func(){w.write, w.read, w.rest, func() { w.src.hear(w.child.stderr) }} {
+		w.src.spawn(f)
+	}
+}
+
+// roundTrip writes c's request and waits for what the reader hands over.
+func (w *pipe) roundTrip(ctx context.Context, c *call) error {
+	body, err := w.sign(ctx, c)
+	if err != nil {
+		return err
+	}
+	select {
+	case w.lines <- body:
+		c.sent = true
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return c.await(ctx)
+}
+
+// sign adds the user's credential to a request: over stdio each carries its own (contract of `_meta`).
+func (w *pipe) sign(ctx context.Context, c *call) ([]byte, error) {
+	credential, err := w.src.credential(ctx, c.from)
+	if err != nil {
+		return nil, err
+	}
+	if credential.Value != "" {
+		c.params = withCredential(c.params, credential.Value.Reveal())
+	}
+	return c.body(), nil
+}
+
+func (w *pipe) send(ctx context.Context, body []byte, _ *connector.Call) error {
+	select {
+	case w.lines <- body:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-w.link.life.Done():
+		return context.Cause(w.link.life)
+	}
+}
+
+// started has nothing to open: a pipe is always there.
+func (w *pipe) started(*connector.Call) {}
+
+// close lets the child end: its stdin first.
+func (w *pipe) close() { w.child.end() }
+
+// write feeds the child. A child that does not read holds up its own users only.
+func (w *pipe) write() {
+	defer w.child.stdin.Close()
+	for {
+		select {
+		case line := <-w.lines:
+			if _, err := w.child.stdin.Write(append(line, '\n')); err != nil {
+				return // it has ended; the reader says so
+			}
+		case <-w.link.life.Done():
+			return
+		}
+	}
+}
+
+// read takes the child's lines until its stdout ends, which ends the link. What is left of the process goes too: the
+// one that holds the pipe may not be the one that we started.
+func (w *pipe) read() {
+	r := bufio.NewReaderSize(w.child.stdout, 64<<10)
+	for {
+		line, err := w.line(r)
+		if len(line) > 0 {
+			w.take(line)
+		}
+		if err != nil {
+			w.link.end(errExited)
+			w.child.end()
+			return
+		}
+	}
+}
+
+// line reads one line. One that is too long is read to its end within bounds and dropped: whose answer it was cannot
+// be known, so all that wait are told.
+func (w *pipe) line(r *bufio.Reader) ([]byte, error) {
+	var line []byte
+	length := int64(0)
+	for {
+		part, err := r.ReadSlice('\n')
+		if length += int64(len(part)); length <= w.src.cfg.MaxBytes {
+			line = append(line, part...)
+		}
+		if errors.Is(err, bufio.ErrBufferFull) && length <= drain*w.src.cfg.MaxBytes {
+			continue
+		}
+		if length > w.src.cfg.MaxBytes {
+			for _, c := range w.link.all() {
+				c.fail(errTooLong)
+			}
+			line = nil
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return nil, errTooLong
+		}
+		return bytes.TrimSpace(line), err
+	}
+}
+
+// take hands a line to whom it belongs.
+func (w *pipe) take(line []byte) {
+	m, err := parse(line, w.src.cfg.MaxDepth)
+	if err != nil {
+		w.broken(line, err)
+		return
+	}
+	l := w.link
+	switch {
+	case m.method == "":
+		if c := l.find(m.id); c != nil && c.push(m) {
+			return
+		}
+		w.unknown(m)
+	case m.method == "notifications/progress":
+		if c := l.find(objectOf(m.params).get("progressToken")); c != nil {
+			c.push(m)
+		}
+	case m.isRequest(), m.method == "notifications/cancelled":
+		if _, newest := l.underway(); newest == nil || !newest.push(m) {
+			w.aside(m)
+		}
+	default:
+		for _, c := range l.addressed(m) {
+			if !c.push(m) {
+				w.aside(m)
+			}
+		}
+	}
+}
+
+// addressed returns the listening call that a notification names, or those that it concerns without a name.
+func (l *link) addressed(m message) []*call {
+	id := objectOf(objectOf(m.params).get("_meta")).get(metaSubscription)
+	if c := l.find(id); id != nil && c != nil {
+		return []*call{c}
+	}
+	return l.route(m)
+}
+
+// aside queues what belongs to no call. What nobody takes in time is dropped: the reader must not wait for a client.
+func (w *pipe) aside(m message) {
+	select {
+	case w.strays <- m:
+	default:
+		w.src.log.Warn("connector says more than its client takes; dropped", "method", m.method)
+	}
+}
+
+// rest works on what belongs to no call.
+func (w *pipe) rest() {
+	for {
+		select {
+		case m := <-w.strays:
+			w.link.stray(w.link.life, m)
+		case <-w.link.life.Done():
+			return
+		}
+	}
+}
+
+// unknown is an answer that nobody waits for. Late ones come after a cancellation; an id that we have never used
+// means that somebody waits in vain, and if it can be only one, he is told.
+func (w *pipe) unknown(m message) {
+	var id int64
+	if json.Unmarshal(m.id, &id) == nil && id > 0 && id <= w.src.ids.Load() && string(number(id)) == string(m.id) {
+		return
+	}
+	w.src.log.Warn("connector answers a request that there was not", "reason", "connector_bad_answer")
+	w.blame(errWrongID)
+}
+
+// broken is a line that is no message. Some servers print other things to stdout; only what begins like a message is
+// taken for an answer.
+func (w *pipe) broken(line []byte, cause error) {
+	w.src.log.Warn("connector writes to stdout what is no message", "reason", "connector_bad_answer", "error", cause)
+	if line[0] != '{' && line[0] != '[' {
+		return
+	}
+	var head struct {
+		ID json.RawMessage `json:"id"`
+	}
+	// encoding/json forgives what we do not: enough to know who waits for this
+	if json.Unmarshal(line, &head) == nil && head.ID != nil {
+		if c := w.link.find(head.ID); c != nil {
+			c.fail(cause)
+		}
+		return
+	}
+	w.blame(cause)
+}
+
+// blame fails the one call that waits; of several nobody knows which.
+func (w *pipe) blame(cause error) {
+	if all := w.link.all(); len(all) == 1 {
+		all[0].fail(cause)
+	}
+}
+
+// Bounds of what a child may write into our log.
+const (
+	stderrLine  = 1 << 10 // bytes of a line that are kept
+	stderrBurst = 20      // lines at once
+	stderrEvery = time.Second
+)
+
+// hear puts a child's stderr into the log, line by line, at a bounded rate.
+func (s *source) hear(stderr io.ReadCloser) {
+	defer stderr.Close()
+	r := bufio.NewReaderSize(stderr, stderrLine)
+	tokens, dropped, last := stderrBurst, 0, time.Now()
+	for {
+		line, long, err := r.ReadLine()
+		if err != nil {
+			return
+		}
+		kept := string(bytes.ToValidUTF8(line, []byte("?")))
+		for long && err == nil {
+			_, long, err = r.ReadLine()
+		}
+		if n := int(time.Since(last) / stderrEvery); n > 0 {
+			tokens, last = min(stderrBurst, tokens+n), time.Now()
+		}
+		if tokens == 0 {
+			dropped++
+			continue
+		}
+		tokens--
+		s.log.Info("connector writes to stderr", "line", kept, "dropped", dropped)
+		dropped = 0
+	}
+}
