@@ -3,18 +3,18 @@
 //
 // # The way of a document
 //
-//	file or pinned URL → nodes    order and digits kept            load.go, node.go
+//	file or pinned URL → nodes    order and digits kept            load.go, node.go, yaml.go
 //	                   → operations                                document.go, operation.go
 //	                   → arguments: one property a parameter,
 //	                     "body" for the body                       arguments.go
-//	                   → schemas in JSON Schema 2020-12            schema.go, translate.go
+//	                   → schemas in JSON Schema 2020-12            toolschema.go, schema.go, translate.go
 //
 // No reference leaves the document. What cannot become a tool is left out and named, with its place; the rest works.
 //
 // # The way of a call
 //
 //	arguments → judged by the tool's inputSchema                   request.go
-//	          → request: each value encoded whole, in its place    request.go
+//	          → request: each value encoded whole, in its place    style.go, request.go
 //	          → headers built anew: credential, who asks           source.go
 //	          → answer: bounded, as structure and as text          answer.go
 //

@@ -6,11 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"strconv"
-	"strings"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // maxNesting bounds the depth of a document, maxNodes its size once YAML aliases are followed: a few lines of aliases
@@ -118,108 +114,6 @@ func (p jsonParser) array(depth int) (*node, error) {
 	}
 	_, err := p.d.Token()
 	return n, err
-}
-
-// parseYAML reads one YAML document (YAML 1.2 with the JSON schema of types).
-func parseYAML(data []byte) (*node, error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return nil, err
-	}
-	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
-		return nil, errors.New("YAML: the document is empty")
-	}
-	p := yamlParser{left: maxNodes}
-	return p.value(doc.Content[0], 0)
-}
-
-type yamlParser struct{ left int }
-
-// value turns a YAML value into ours. Aliases are followed; the count of all values ends those that explode, the depth
-// those that contain themselves.
-func (p *yamlParser) value(y *yaml.Node, depth int) (*node, error) {
-	if p.left--; p.left < 0 {
-		return nil, fmt.Errorf("YAML: more than %d values", maxNodes)
-	}
-	if depth > maxNesting {
-		return nil, fmt.Errorf("YAML, line %d: nested deeper than %d", y.Line, maxNesting)
-	}
-	switch y.Kind {
-	case yaml.AliasNode:
-		return p.value(y.Alias, depth+1)
-	case yaml.MappingNode:
-		return p.mapping(y, depth)
-	case yaml.SequenceNode:
-		n := &node{array: true}
-		for _, item := range y.Content {
-			v, err := p.value(item, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			n.items = append(n.items, v)
-		}
-		return n, nil
-	}
-	return scalarOf(y)
-}
-
-// mapping reads an object; keys such as 200 and true are texts. A merge key stands for the members of another object.
-func (p *yamlParser) mapping(y *yaml.Node, depth int) (*node, error) {
-	n := &node{object: true}
-	for i := 0; i+1 < len(y.Content); i += 2 {
-		key := y.Content[i]
-		value, err := p.value(y.Content[i+1], depth+1)
-		if err != nil {
-			return nil, err
-		}
-		if key.Tag == "!!merge" {
-			for _, m := range value.members {
-				n.add(m.name, m.value) // what stands in the object itself was or will be kept
-			}
-			continue
-		}
-		if key.Kind != yaml.ScalarNode {
-			return nil, fmt.Errorf("YAML, line %d: a key that is not a text", key.Line)
-		}
-		if !n.add(key.Value, value) {
-			return nil, fmt.Errorf("YAML, line %d: two members %q in one object", key.Line, key.Value)
-		}
-	}
-	return n, nil
-}
-
-// scalarOf keeps numbers digit for digit where JSON can write them; dates and the like are texts.
-func scalarOf(y *yaml.Node) (*node, error) {
-	switch y.ShortTag() {
-	case "!!null":
-		return &node{}, nil
-	case "!!bool":
-		var b bool
-		if err := y.Decode(&b); err != nil {
-			return nil, fmt.Errorf("YAML, line %d: %w", y.Line, err)
-		}
-		return &node{scalar: json.RawMessage(strconv.FormatBool(b))}, nil
-	case "!!int", "!!float":
-		return number(y)
-	}
-	return text(y.Value), nil
-}
-
-// number writes what YAML calls a number in JSON's way; what JSON cannot write (.inf) stays a text.
-func number(y *yaml.Node) (*node, error) {
-	if json.Valid([]byte(y.Value)) {
-		return &node{scalar: json.RawMessage(y.Value)}, nil
-	}
-	if i, ok := new(big.Int).SetString(strings.ReplaceAll(y.Value, "_", ""), 0); ok {
-		return &node{scalar: json.RawMessage(i.String())}, nil
-	}
-	var f float64
-	if err := y.Decode(&f); err == nil {
-		if raw, err := json.Marshal(f); err == nil {
-			return &node{scalar: raw}, nil
-		}
-	}
-	return text(y.Value), nil
 }
 
 // text is a string.
