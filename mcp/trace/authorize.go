@@ -52,14 +52,15 @@ func (t *tracer) authorize(ctx context.Context, s *Step) error {
 	if err != nil {
 		return err
 	}
-	req, err := t.request(http.MethodGet, at, nil)
+	a, err := t.page(ctx, at, "text/html,application/xhtml+xml")
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Accept", "text/html,application/xhtml+xml")
-	a, err := t.do(ctx, req, nil)
-	if err != nil {
-		return err
+	// An error page is for people, and its words are not printed. Some servers tell a program the reason.
+	if a.status >= 400 {
+		if told, err := t.page(ctx, at, "application/json"); err == nil && told.status == a.status {
+			a = told
+		}
 	}
 	if err := t.judgePage(s, a); err != nil {
 		return err
@@ -69,6 +70,15 @@ func (t *tracer) authorize(ctx context.Context, s *Step) error {
 		go t.env.Open(at)
 	}
 	return nil
+}
+
+func (t *tracer) page(ctx context.Context, at, accept string) (*answer, error) {
+	req, err := t.request(http.MethodGet, at, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", accept)
+	return t.do(ctx, req, nil)
 }
 
 func (t *tracer) judgePage(s *Step, a *answer) error {

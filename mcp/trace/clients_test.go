@@ -2,6 +2,7 @@ package trace_test
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -109,7 +110,13 @@ func TestConfidential(t *testing.T) {
 		c := auth.RegisteredClient{ID: id, Name: "CRM agent", RedirectURIs: []string{"http://127.0.0.1/callback"}, Secret: secret}
 		o.Clients.Registered = []auth.RegisteredClient{c}
 	}})
-	if o := w.run(trace.Env{}, "-client-id", id, "-client-secret-file", file, w.url); o.err != nil || strings.Contains(o.stdout, secret) {
+	sent := ""
+	p := &tamper{base: w.HTTP.Transport, fault: fault{path: "/token", before: func(r *http.Request) { _, sent, _ = r.BasicAuth() }}}
+	o := w.run(trace.Env{HTTP: &http.Client{Transport: p}}, "-client-id", id, "-client-secret-file", file, w.url)
+	if sent != url.QueryEscape(secret) {
+		t.Errorf("sent %q: not form-encoded", sent)
+	}
+	if o.err != nil || strings.Contains(o.stdout, secret) {
 		t.Errorf("%v\n%s", o.err, o.stdout)
 	}
 	wantFault(t, w.run(trace.Env{}, "-client-id", id, "-client-secret-file", other, w.url), "token", "client_auth_failed")

@@ -2,8 +2,10 @@ package trace_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -217,10 +219,25 @@ func TestUnreachable(t *testing.T) {
 	wantFault(t, run("-timeout", "50ms", silent.URL), "reach", "no answer within 50ms")
 
 	stranger := httptest.NewUnstartedServer(http.NotFoundHandler())
-	stranger.Config.ErrorLog = nil
+	stranger.Config.ErrorLog = log.New(io.Discard, "", 0)
 	stranger.StartTLS()
 	t.Cleanup(stranger.Close)
 	wantFault(t, run(stranger.URL), "tls", "certificate")
+
+	old := httptest.NewUnstartedServer(http.NotFoundHandler())
+	old.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
+	old.Config.ErrorLog = log.New(io.Discard, "", 0)
+	old.StartTLS()
+	t.Cleanup(old.Close)
+	wantFault(t, run(old.URL), "tls", "protocol version")
+
+	// as if the name stood for another computer
+	elsewhere := strings.TrimPrefix(bare(t, true), "http://")
+	far := &tamper{base: http.DefaultTransport, fault: fault{before: func(r *http.Request) { r.URL.Host = elsewhere }}}
+	var out authtest.Buffer
+	err = trace.Run(t.Context(), []string{"http://mcp.example/mcp"}, trace.Env{Stdout: &out, Stderr: &out, HTTP: &http.Client{Transport: far}})
+	wantFault(t, outcome{stdout: out.String(), err: err}, "tls", "plain http beyond this computer")
+	http.DefaultClient.CloseIdleConnections()
 
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)

@@ -3,7 +3,6 @@ package trace
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -48,23 +47,19 @@ func (t *tracer) openingRequest() (*http.Request, error) {
 	return t.rpcRequest(legacy, "initialize", t.initializeParams(), "")
 }
 
-// isTLS reports whether an error is one of the handshake or of the certificate.
+// isTLS reports whether an error is one of the handshake or of the certificate. It goes by the words: neither alerts of
+// the other side nor plain http where TLS should be have a type in crypto/tls and net/http.
 func isTLS(err error) bool {
-	var (
-		verify *tls.CertificateVerificationError
-		record tls.RecordHeaderError
-		alert  tls.AlertError
-		host   x509.HostnameError
-		by     x509.UnknownAuthorityError
-		cert   x509.CertificateInvalidError
-	)
-	// net/http has no type for plain http where TLS should be
-	plain := err != nil && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
-	return plain || errors.As(err, &verify) || errors.As(err, &record) || errors.As(err, &alert) || errors.As(err, &host) ||
-		errors.As(err, &by) || errors.As(err, &cert)
+	if err == nil {
+		return false
+	}
+	text := err.Error()
+	return strings.Contains(text, "tls: ") || strings.Contains(text, "x509: ") ||
+		strings.Contains(text, "server gave HTTP response to HTTPS client")
 }
 
-// checkTLS judges the connection of the first answer. The certificate itself was verified on the way to it.
+// checkTLS judges the connection of the first answer. Certificate and version were judged on the way to it: crypto/tls
+// speaks nothing older than 1.2.
 func (t *tracer) checkTLS(_ context.Context, s *Step) error {
 	if t.handshake != nil {
 		return t.handshake
@@ -78,9 +73,6 @@ func (t *tracer) checkTLS(_ context.Context, s *Step) error {
 		return nil
 	}
 	s.came("%s", tls.VersionName(state.Version))
-	if state.Version < tls.VersionTLS12 {
-		return fmt.Errorf("%s", tls.VersionName(state.Version))
-	}
 	if len(state.PeerCertificates) == 0 {
 		return nil
 	}
