@@ -1,5 +1,9 @@
 package trace
 
+// The authorization request and its answer: RFC 6749 §4.1.1 and §4.1.2, with PKCE (RFC 7636), the resource indicator
+// (RFC 8707 §2) and the answering server's name (RFC 9207). The browser's part belongs to the person; the page is asked
+// for once before, since a client that opens a browser never learns that it showed an error.
+
 import (
 	"context"
 	"crypto/rand"
@@ -72,6 +76,7 @@ func (t *tracer) authorize(ctx context.Context, s *Step) error {
 	return nil
 }
 
+// page asks for the authorization page as a browser would, or as a program that wants to know.
 func (t *tracer) page(ctx context.Context, at, accept string) (*answer, error) {
 	req, err := t.request(http.MethodGet, at, nil)
 	if err != nil {
@@ -81,12 +86,14 @@ func (t *tracer) page(ctx context.Context, at, accept string) (*answer, error) {
 	return t.do(ctx, req, nil)
 }
 
+// judgePage tells a page for a person from a refusal. What stands on the page is not read.
 func (t *tracer) judgePage(s *Step, a *answer) error {
 	to := a.header.Get("Location")
 	switch {
 	case a.status >= 300 && a.status < 400 && to != "":
 		return t.judgeRedirect(s, a, to)
 	case a.status == http.StatusForbidden:
+		// The person may still get through: the walk goes on, and callback says if they did not.
 		s.came("%s", a.shape())
 		s.warn("403 to a program: if a browser gets the page, a guard against robots stands before it")
 		return nil
@@ -139,6 +146,7 @@ func (t *tracer) callback(ctx context.Context, s *Step) error {
 	if err := t.judgeIssuer(s, q); err != nil {
 		return err
 	}
+	// A stranger's error is not shown as the server's: state comes first.
 	switch {
 	case q.Get("state") != t.state:
 		return errors.New("state is not what we sent: clients take the answer for a forged one (RFC 6749 §10.12)")
@@ -151,7 +159,7 @@ func (t *tracer) callback(ctx context.Context, s *Step) error {
 	return nil
 }
 
-// judgeIssuer obeys RFC 9207 §2.4: a wrong iss, or none where one is announced, may be a mix-up attack.
+// judgeIssuer runs before state and error are looked at, as an answer from the wrong server may say anything. It obeys RFC 9207 §2.4: a wrong iss, or none where one is announced, may be a mix-up attack.
 func (t *tracer) judgeIssuer(s *Step, q url.Values) error {
 	switch iss := q.Get("iss"); {
 	case iss == "" && t.server.iss:

@@ -1,5 +1,11 @@
 package trace
 
+// The challenge: what a server says to a request without a token, and to one with a token that it never issued. RFC 6750
+// §3 has its form, RFC 9728 §5.1 its resource_metadata, RFC 9110 §11.6.1 the header around both.
+//
+// It is read as RFC 9110 has it: quoted strings with escapes, several challenges in one header, schemes in any case.
+// Real clients are worse at it, which is the reason for the notes.
+
 import (
 	"context"
 	"errors"
@@ -27,6 +33,7 @@ func (t *tracer) checkChallenge(ctx context.Context, s *Step) error {
 	case secureURL(at) != nil:
 		return fmt.Errorf("401 Bearer whose resource_metadata %w", secureURL(at))
 	}
+	// Nothing was sent that could be wrong. Clients that see an error here drop tokens they would have refreshed.
 	if params["error"] != "" {
 		s.warn("error=%q although no token was sent (RFC 6750 §3.1): clients may take it for a dead token", params["error"])
 	}

@@ -1,5 +1,8 @@
 package trace
 
+// The loopback listener of a native program (RFC 8252 §7.3). Any local program may call it: what comes is judged by
+// state and iss, and nothing of it is repeated in the answer.
+
 import (
 	"context"
 	"errors"

@@ -1,5 +1,9 @@
 package trace
 
+// The protocol behind the token, in both eras: up to 2025-11-25 a session that begins with initialize ("Lifecycle"), from
+// 2026-07-28 requests that stand by themselves, with server/discover to ask what is spoken. Lists and calls are judged by
+// the little that every client needs; schemas are not validated.
+
 import (
 	"context"
 	"errors"
@@ -30,7 +34,7 @@ func (t *tracer) speakModern(ctx context.Context) {
 	t.step(ctx, stepModernTools, func(ctx context.Context, s *Step) error { return t.listTools(ctx, s, modern) })
 }
 
-// or2 keeps the first era that worked.
+// or2 keeps the first era that worked: calls are made in it.
 func or2(e, instead era) era {
 	if e == "" {
 		return instead
@@ -207,6 +211,7 @@ func (t *tracer) noteTools(s *Step, found []tool) error {
 func (t *tracer) callTool(ctx context.Context, s *Step) error {
 	name := t.call
 	if name == "" {
+		// Calling an unknown tool could do anything; whoami without arguments is ours, and asks only.
 		i := slices.IndexFunc(t.tools, func(o tool) bool { return o.name == "whoami" && len(o.required) == 0 })
 		if i < 0 {
 			s.came("no tool is known to be harmless: name one with -call")

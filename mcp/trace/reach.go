@@ -1,5 +1,8 @@
 package trace
 
+// The connection. Everything later would fail with the same words if it is bad, so it is judged by itself, and what kind
+// of fault it is decides which step is named.
+
 import (
 	"context"
 	"crypto/tls"

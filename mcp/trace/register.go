@@ -1,5 +1,9 @@
 package trace
 
+// How a client gets its id: given by the operator, the URL of a client ID metadata document
+// (draft-ietf-oauth-client-id-metadata-document), or dynamic registration (RFC 7591). A client with a document uses it as
+// soon as a server announces them and never falls back, so neither does the walk in its name.
+
 import (
 	"bytes"
 	"context"
@@ -47,6 +51,7 @@ func (t *tracer) register(ctx context.Context, s *Step) error {
 	return nil
 }
 
+// registerOnce makes one registration (RFC 7591 §3.1). The last one counts, as for the clients that make two.
 func (t *tracer) registerOnce(ctx context.Context, s *Step) error {
 	body, err := json.Marshal(t.client.registration(t.redirect, t.asked.String()))
 	if err != nil {
@@ -85,6 +90,7 @@ func (t *tracer) readRegistration(s *Step, a *answer) error {
 		return err
 	}
 	t.secret = t.secrets.add(secret)
+	// Whoever has this token owns the registration (RFC 7592 §3). It is not used: most servers have no RFC 7592.
 	if token, err := doc.Text("registration_access_token"); err == nil {
 		t.secrets.add(token)
 	}

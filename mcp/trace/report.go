@@ -35,6 +35,7 @@ func (r *report) paint(v Verdict, text string) string {
 // dim is for what is read second.
 func (r *report) dim(text string) string { return r.paint(Skip, text) }
 
+// step prints a step as soon as it is made: the next may wait minutes for a person.
 func (r *report) step(s Step) {
 	r.steps = append(r.steps, s)
 	if r.json {

@@ -1,5 +1,9 @@
 package trace
 
+// Protected resource metadata (RFC 9728): which authorization server stands before this resource. Clients find it by the
+// challenge, by the well-known form with the path or by the one without; a server that serves one of them only works for
+// some clients, so all are looked at and differences are noted.
+
 import (
 	"bytes"
 	"context"
@@ -59,6 +63,7 @@ func (t *tracer) resourceMetadata(ctx context.Context, s *Step) error {
 	if err := t.readResource(s, main); err != nil {
 		return fmt.Errorf("%s: %w", withoutQuery(at), err)
 	}
+	// At the root there may be another resource's document on the same host; it is a note and no fault.
 	for _, form := range []string{pathForm, rootForm} {
 		if form != at {
 			t.compareForm(ctx, s, form, main)

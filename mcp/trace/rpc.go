@@ -1,5 +1,8 @@
 package trace
 
+// JSON-RPC over streamable HTTP, by hand: the SDK's client would hide what came behind its own errors and retry what
+// should be seen to fail. One request is under way at a time, so its id is always the same.
+
 import (
 	"bytes"
 	"context"
@@ -95,6 +98,7 @@ func readAnswer(a *answer) (*rpcAnswer, error) {
 	if a.status != http.StatusOK && (err != nil || o["jsonrpc"] == nil) {
 		return &rpcAnswer{answer: a, refused: &refused{status: a.status, text: a.refusal()}}, nil
 	}
+	// A page with 200 is what proxies and sign-in walls answer: say so before it is taken for broken JSON.
 	if m := a.mediaType(); m != "application/json" && m != "text/event-stream" {
 		return nil, fmt.Errorf("%s: neither JSON nor a stream of events", a.shape())
 	}

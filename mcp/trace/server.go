@@ -1,5 +1,9 @@
 package trace
 
+// Authorization server metadata (RFC 8414), or what OpenID providers publish in its place. MCP Authorization names the
+// URLs and their order: for an issuer with a path three, else two. The issuer is compared byte by byte, as RFC 8414 §3.3
+// wants it and the mix-up defence needs it; the slash at its end is where most servers fail.
+
 import (
 	"context"
 	"errors"
@@ -26,7 +30,7 @@ func (t *tracer) serverMetadata(ctx context.Context, s *Step) error {
 		forms = append(forms, issuer+"/.well-known/openid-configuration")
 	}
 	var misses []string
-	for _, at := range forms {
+	for _, at := range forms { // the first that is there counts, be it good or bad: clients go on only after a miss
 		a, err := t.get(ctx, s, at)
 		if err != nil {
 			return err
@@ -47,6 +51,7 @@ func (t *tracer) serverMetadata(ctx context.Context, s *Step) error {
 	return errors.New(strings.Join(misses, ", "))
 }
 
+// describe lists what is offered beyond the required.
 func (m serverMetadata) describe() string {
 	text := ""
 	if m.register != "" {
@@ -64,6 +69,7 @@ func (m serverMetadata) describe() string {
 	return text
 }
 
+// readServer judges one document.
 func (t *tracer) readServer(s *Step, a *answer) error {
 	doc, err := a.object()
 	if err != nil {
@@ -85,6 +91,7 @@ func (t *tracer) readServer(s *Step, a *answer) error {
 	return checkOffers(s, doc)
 }
 
+// read takes the fields by their exact names; one of a wrong type is a fault, as typed clients fail on it.
 func (m *serverMetadata) read(doc oauth.Object) error {
 	var faults []error
 	text := func(name string, to *string) {

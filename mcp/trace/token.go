@@ -1,5 +1,9 @@
 package trace
 
+// The token endpoint and revocation: RFC 6749 §4.1.3, §5 and §6, RFC 7009. Tokens are opaque to a client, and are here:
+// none is decoded. What the refresh token is worth is tried by refreshing once, never by presenting an old one, which
+// may rightly end the connection (RFC 9700 §4.14.2), unless -retry asks for it.
+
 import (
 	"context"
 	"encoding/json"
@@ -42,11 +46,13 @@ type tokens struct {
 	scope           string
 }
 
+// describe says what came, by fingerprint.
 func (k tokens) describe(s *Step) {
 	s.came("200 Bearer, access token %s, expires_in %d, refresh token %s, scope %q",
 		fingerprint(k.access), k.expires, show(k.refresh), k.scope)
 }
 
+// show prints a token that may be absent.
 func show(secret oauth.Secret) string {
 	if secret == "" {
 		return "absent"
@@ -147,6 +153,7 @@ func (t *tracer) refreshTokens(ctx context.Context, s *Step) error {
 		return err
 	}
 	got.describe(s)
+	// The new pair is kept before it is judged: whatever is wrong with it, it is what must be revoked at the end.
 	previous := t.refresh
 	sameAccess := got.access == t.access
 	t.access = got.access
@@ -216,6 +223,7 @@ func (t *tracer) checkRevoked(ctx context.Context, s *Step) error {
 		if err != nil {
 			return err
 		}
+		// A second refresh also shows that the family ended, and not one token of it.
 		if a.status == http.StatusOK {
 			if doc, err := a.object(); err == nil {
 				_, _ = t.readTokens(&Step{}, doc) // what came is secret too

@@ -128,6 +128,7 @@ func parse(args []string) (o options, err error) {
 	}
 }
 
+// check reports the first wrong flag. What needs the network or a file is no usage error.
 func (o options) check() error {
 	u, err := url.Parse(o.target)
 	_, known := clients[o.as]

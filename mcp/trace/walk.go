@@ -46,6 +46,7 @@ type tracer struct {
 	era     era // the first that worked
 }
 
+// newTracer opens the callback, since its port is part of everything that follows, and sends nothing.
 func newTracer(o options, env Env) (*tracer, error) {
 	t := &tracer{options: o, env: env, client: clients[o.as], now: time.Now, http: newHTTP(env.HTTP)}
 	t.report = &report{out: env.Stdout, aside: env.Stdout, json: o.json, colour: env.Terminal && !o.json}
@@ -74,6 +75,7 @@ func newHTTP(own *http.Client) *http.Client {
 	}
 }
 
+// close ends what newTracer began. A client that was handed over keeps its connections.
 func (t *tracer) close() {
 	if t.listener != nil {
 		t.listener.close()
@@ -83,7 +85,8 @@ func (t *tracer) close() {
 	}
 }
 
-// walk makes the steps. What was obtained is given back at the end, whatever failed after it.
+// walk makes the steps. The order of the way is the order of dependence: a step that failed ends what needs it and
+// nothing else. What was obtained is given back at the end, whatever failed after it.
 func (t *tracer) walk(ctx context.Context) {
 	if !t.step(ctx, stepReach, t.reach) {
 		return

@@ -1,5 +1,8 @@
 package trace
 
+// One place sends every request and reads every answer, so that no step forgets a bound: time for the whole answer, bytes
+// of its body, depth of its JSON.
+
 import (
 	"bufio"
 	"bytes"
