@@ -37,6 +37,8 @@ type accessClaims struct {
 	Expires  int64  `json:"exp"`
 	Grant    string `json:"gid"` // read at every use: an ended grant's tokens are dead
 	Gen      uint32 `json:"gen"` // its use is what marks this generation as used (protocol.md §5.3)
+
+	kid string // of the key that signed it
 }
 
 // mintAccessToken signs an access token for g with scope, living for ttl but not past the grant's highest age.
@@ -103,6 +105,7 @@ func (s *Server) readAccessToken(token string) (accessClaims, error) {
 	if err := josejson.Unmarshal(payload, &c); err != nil {
 		return c, errTokenForm
 	}
+	c.kid = header.KeyID
 	switch {
 	case c.Issuer != s.issuer:
 		return c, errTokenIssuer
@@ -130,8 +133,8 @@ func canonicalJWS(token string) error {
 	return nil
 }
 
-// verificationKey is the public half of the key named kid, nil if it is none of ours. A key that was replaced stays
-// in the store's list until its last token has expired (protocol.md §5.6), so that a new key logs nobody out.
+// verificationKey is the public half of the key named kid, nil if it is none of ours or retired. A key that was replaced
+// stays in the store's list until its last token has expired (protocol.md §5.6), so that a new key logs nobody out.
 func (s *Server) verificationKey(kid string) *ecdsa.PublicKey {
 	for _, k := range s.store.SigningKeys() {
 		if k.ID == kid && kid != "" {

@@ -18,6 +18,7 @@ type metrics struct {
 	refreshes       *prometheus.CounterVec   // both legs
 	upstreamSeconds *prometheus.HistogramVec // how long the provider takes
 	revocations     *prometheus.CounterVec   // upstream tokens given back
+	exchanges       *prometheus.CounterVec   // token exchanges asked for
 }
 
 // newMetrics registers them; a name that is taken is a fault of the program and panics.
@@ -26,7 +27,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
-	return &metrics{
+	m := &metrics{
 		tokens:        counter("hostedmcp_token_requests_total", "Requests at /token, by grant type and reason.", "grant_type", "reason"),
 		registrations: counter("hostedmcp_registrations_total", "Dynamic registrations: created, known or refused.", "result"),
 		refreshes: counter("hostedmcp_refresh_total",
@@ -36,6 +37,43 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15},
 		}, []string{"outcome"}),
 		revocations: counter("hostedmcp_upstream_revocations_total", "Upstream tokens given back: ok, failed or unsupported.", "result"),
+		exchanges:   counter("hostedmcp_token_exchanges_total", "Token exchanges at the provider, by reason; ok is a new token.", "reason"),
+	}
+	m.begin()
+	return m
+}
+
+// begin lets the labels that alerts are about show their zero: a rate over a series that does not exist yet misses its
+// first event. Rarer pairs come when they happen.
+func (m *metrics) begin() {
+	for _, r := range []oauth.Reason{oauth.RefreshOK, oauth.RefreshSame, oauth.RefreshOutage} {
+		m.refreshes.WithLabelValues("client", "ok", string(r))
+	}
+	for _, r := range []oauth.Reason{oauth.GrantEnded, oauth.RefreshReuse, oauth.RefreshWrongClient, oauth.GrantIdle, oauth.GrantMaxAge} {
+		m.refreshes.WithLabelValues("client", "refused", string(r))
+	}
+	for _, o := range []struct {
+		outcome upstream.Outcome
+		reason  oauth.Reason
+	}{
+		{upstream.Good, oauth.RefreshOK}, {upstream.Quarantined, oauth.SubjectChanged}, {upstream.Ended, oauth.UpstreamSessionExpired},
+		{upstream.Ended, oauth.UpstreamSessionEnded}, {upstream.Ended, oauth.UpstreamConsentWithdrawn},
+		{upstream.Ended, oauth.UpstreamUserDisabled}, {upstream.Ended, oauth.UpstreamReuse}, {upstream.Ended, oauth.UpstreamLost},
+		{upstream.Suspect, oauth.UpstreamSuspect}, {upstream.Suspect, oauth.UpstreamRejected}, {upstream.ConfigFault, oauth.UpstreamConfig},
+		{upstream.Trouble, oauth.UpstreamError}, {upstream.Unreachable, oauth.UpstreamUnreachable}, {upstream.InDoubt, oauth.UpstreamInDoubt},
+	} {
+		m.refreshes.WithLabelValues("provider", outcomeLabel(o.outcome), string(o.reason))
+		m.upstreamSeconds.WithLabelValues(outcomeLabel(o.outcome))
+	}
+	for _, r := range []oauth.Reason{oauth.OK, oauth.UpstreamUnreachable, oauth.UpstreamError, oauth.UpstreamBadAnswer, oauth.UpstreamSuspect,
+		oauth.UpstreamConfig, oauth.ToolDenied} {
+		m.exchanges.WithLabelValues(string(r))
+	}
+	for _, result := range []string{"created", "known", "refused"} {
+		m.registrations.WithLabelValues(result)
+	}
+	for _, result := range []string{"ok", "failed", "unsupported"} {
+		m.revocations.WithLabelValues(result)
 	}
 }
 
@@ -59,28 +97,3 @@ func (s *Server) countRefresh(a upstream.Answer, r renewed) {
 
 // outcomeLabel is the metric label of an outcome, in lower case as labels are.
 func outcomeLabel(o upstream.Outcome) string { return strings.ToLower(o.String()) }
-
-// grantStates exposes the counters of grants by state that the store's transitions move; nothing is scanned.
-type grantStates struct {
-	counts func() (map[string]int64, error)
-	desc   *prometheus.Desc
-}
-
-func newGrantStates(counts func() (map[string]int64, error)) *grantStates {
-	return &grantStates{counts: counts, desc: prometheus.NewDesc("hostedmcp_grants", "Grants, by state.", []string{"state"}, nil)}
-}
-
-// Describe implements prometheus.Collector.
-func (g *grantStates) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
-
-// Collect implements prometheus.Collector. A store that cannot be read gives no sample: a wrong zero would look like
-// everybody being logged out.
-func (g *grantStates) Collect(ch chan<- prometheus.Metric) {
-	counts, err := g.counts()
-	if err != nil {
-		return
-	}
-	for state, n := range counts {
-		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, float64(n), state)
-	}
-}

@@ -21,9 +21,11 @@ type Observer struct {
 	events *prometheus.CounterVec
 	logins *prometheus.CounterVec
 	alarms *prometheus.CounterVec
+	ends   *prometheus.CounterVec
 
 	mu    sync.Mutex
 	waits map[string]map[chan struct{}]struct{} // by grant id: who is told of its end
+	tell  []func(grantID string)                // who is told of every end
 }
 
 // NewObserver returns an Observer that counts in reg.
@@ -31,12 +33,38 @@ func NewObserver(reg prometheus.Registerer, log *slog.Logger) *Observer {
 	counter := func(name, help, label string) *prometheus.CounterVec {
 		return promauto.With(reg).NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
 	}
-	return &Observer{
+	o := &Observer{
 		log:    log,
 		events: counter("hostedmcp_events_total", "Journal events of grants, by reason.", "reason"),
 		logins: counter("hostedmcp_logins_total", "Logins that came so far: authorize, approved, signed_in, redeemed, first_call.", "step"),
 		alarms: counter("hostedmcp_alarms_total", "What an operator must look at, by reason.", "reason"),
+		ends:   counter("hostedmcp_grants_ended_total", "Grants that ended, by reason.", "reason"),
 		waits:  map[string]map[chan struct{}]struct{}{},
+	}
+	o.begin()
+	return o
+}
+
+// begin lets every label that may come show its zero: a rate over a series that does not exist yet misses its first
+// event.
+func (o *Observer) begin() {
+	for group, reasons := range oauth.Reasons() {
+		for _, r := range reasons {
+			switch group {
+			case oauth.GroupEnded:
+				o.ends.WithLabelValues(string(r))
+				o.events.WithLabelValues(string(r))
+			case oauth.GroupTrouble, oauth.GroupNormal:
+				o.events.WithLabelValues(string(r))
+			}
+		}
+	}
+	for _, r := range []oauth.Reason{oauth.UpstreamConfig, oauth.SubjectChanged, oauth.IDTokenInvalid, oauth.ClockJump,
+		oauth.StorageUnavailable, oauth.Internal} {
+		o.alarms.WithLabelValues(string(r))
+	}
+	for _, step := range []string{"authorize", "approved", "signed_in", "redeemed", "first_call"} {
+		o.logins.WithLabelValues(step)
 	}
 }
 
@@ -73,13 +101,24 @@ func (o *Observer) alarm(ctx context.Context, reason oauth.Reason, what string, 
 }
 
 // End is storage.Options.OnEnd: it closes what waits for the grant's end.
-func (o *Observer) End(grantID string, _ oauth.Reason) {
+func (o *Observer) End(grantID string, reason oauth.Reason) {
+	o.ends.WithLabelValues(string(reason)).Inc()
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	for _, tell := range o.tell {
+		tell(grantID)
+	}
 	for ch := range o.waits[grantID] {
 		close(ch)
 	}
 	delete(o.waits, grantID)
+}
+
+// whenEnded has tell called for every grant that ends from now on. It must not block, nor call the Observer.
+func (o *Observer) whenEnded(tell func(grantID string)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.tell = append(o.tell, tell)
 }
 
 // wait returns a channel that is closed when the grant ends, and forgotten when ctx is done.

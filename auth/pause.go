@@ -13,10 +13,12 @@ const (
 	pauseKept   = 10 * time.Minute // failures are counted on while the next attempt comes within this
 )
 
-// errand is what a grant pauses from: refreshes, or rechecks at the userinfo endpoint, whose trouble is another's.
+// errand is what a grant pauses from: refreshes, rechecks at the userinfo endpoint, or exchanges for one audience, each
+// with trouble of its own.
 type errand struct {
-	grant   string
-	recheck bool
+	grant    string
+	recheck  bool
+	audience string
 }
 
 // pause keeps a grant from asking again too soon. It lives in memory, since a restart may ask at once, and is

@@ -84,13 +84,14 @@ type Server struct {
 	// Drawn from the store key, which is never rotated: what they made is compared with what they make.
 	csrfKey, clientIDKey, subjectKey, sidKey []byte
 
-	verified verified
-	signing  atomic.Pointer[cachedSigner]
-	flights  *flights
-	suspects suspects
-	uptime   func() time.Duration // the store's: no step of the wall clock moves it
-	started  time.Duration        // for hold-off
-	resumed  atomic.Bool          // what an earlier run left under way is in doubt now
+	verified  verified
+	signing   atomic.Pointer[cachedSigner]
+	flights   *flights
+	exchanges *exchanges
+	suspects  suspects
+	uptime    func() time.Duration // the store's: no step of the wall clock moves it
+	started   time.Duration        // for hold-off
+	resumed   atomic.Bool          // what an earlier run left under way is in doubt now
 
 	life context.Context // ends when the server closes; work in the background is bound to it
 	stop context.CancelFunc
@@ -124,14 +125,15 @@ func New(o Options) (*Server, error) {
 		csrfKey: o.Store.Key("csrf"), clientIDKey: o.Store.Key("client_id"), subjectKey: o.Store.Key("log-subject"),
 		sidKey:   o.Store.Key("sid"),
 		verified: verified{claims: map[[sha256.Size]byte]*accessToken{}},
-		flights:  newFlights(o.Upstream.Parallel), uptime: o.Store.Uptime, wake: make(chan struct{}, 1),
+		flights:  newFlights(o.Upstream.Parallel), exchanges: newExchanges(), uptime: o.Store.Uptime, wake: make(chan struct{}, 1),
 	}
 	s.started = s.uptime()
 	s.setScopes(o)
 	// The same rules for every kind of client, by whichever way its redirect URIs came.
 	s.documents = cimd.New(o.Clients.cimd(o.Limits), s.redirectRules(), o.Now, o.DocumentDialer, o.Log)
 	s.life, s.stop = context.WithCancel(context.Background())
-	o.Registerer.MustRegister(newGrantStates(o.Store.Counts))
+	o.Registerer.MustRegister(newScrape(s))
+	o.Observer.whenEnded(s.exchanges.drop)
 	return s, nil
 }
 

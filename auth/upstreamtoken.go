@@ -119,7 +119,7 @@ func (s *Server) recheckIfDue(g storage.Grant, now time.Time) {
 // recheck is the cheap one, while the upstream access token is valid: the provider is asked for the user. A 401 says
 // that the token or its session is gone; the refresh then says which, by the rules of any refresh.
 func (s *Server) recheck(ctx context.Context, f *flight, up storage.Upstream) renewed {
-	if r, ok := s.resting(errand{up.GrantID, true}); ok {
+	if r, ok := s.resting(errand{grant: up.GrantID, recheck: true}); ok {
 		return r
 	}
 	g, err := s.store.Grant(up.GrantID)
@@ -141,11 +141,11 @@ func (s *Server) recheck(ctx context.Context, f *flight, up storage.Upstream) re
 	case err != nil:
 		var e *oauth.Error
 		errors.As(providerUnavailable(err), &e)
-		return s.rest(errand{up.GrantID, true}, renewed{trouble: e.Reason, err: err, since: up.TroubleSince, retryAfter: e.RetryAfter})
+		return s.rest(errand{grant: up.GrantID, recheck: true}, renewed{trouble: e.Reason, err: err, since: up.TroubleSince, retryAfter: e.RetryAfter})
 	}
 	if err := s.store.RecheckOK(ctx, up.GrantID, time.Time{}, s.event(ctx, oauth.RecheckOK, "")); err != nil {
 		return s.notKept(up.GrantID, err)
 	}
-	s.awake(errand{up.GrantID, true})
+	s.awake(errand{grant: up.GrantID, recheck: true})
 	return renewed{token: up.Access}
 }

@@ -105,7 +105,8 @@ func (s *Server) accessToken(bearer string, now time.Time) (*accessToken, error)
 	}
 	hash := hashOf(bearer)
 	t := s.verified.get(hash)
-	known := t != nil
+	// A key that was retired early takes its tokens along, remembered ones too.
+	known := t != nil && s.verificationKey(t.kid) != nil
 	if !known {
 		claims, err := s.readAccessToken(bearer)
 		if errors.Is(err, errTokenAudience) {

@@ -1,9 +1,11 @@
 package story
 
 import (
+	"slices"
 	"time"
 
 	"hostedmcp/auth/oauth"
+	"hostedmcp/storage"
 )
 
 // Tell tells the story of one connection. It reads nothing but what it is given and never fails: what is not known is
@@ -41,8 +43,8 @@ func (in Input) why() (oauth.Reason, time.Time) {
 		return oauth.SubjectChanged, at
 	case up.Trouble != "":
 		return up.Trouble, up.TroubleSince
-	case up.InDoubt && last == oauth.RefreshAhead:
-		return last, up.DoubtSince
+	case up.InDoubt && in.noted(oauth.RefreshAhead, up.DoubtSince):
+		return oauth.RefreshAhead, up.DoubtSince
 	case up.InDoubt:
 		return oauth.Restored, up.DoubtSince
 	}
@@ -55,6 +57,11 @@ func (in Input) last() (oauth.Reason, time.Time) {
 		return in.Events[n-1].Reason, in.Events[n-1].Last
 	}
 	return oauth.OK, in.Grant.Created
+}
+
+// noted says whether the journal has an event of this reason since then.
+func (in Input) noted(reason oauth.Reason, since time.Time) bool {
+	return slices.ContainsFunc(in.Events, func(e storage.Event) bool { return e.Reason == reason && !e.Last.Before(since) })
 }
 
 // state is one of the four that a story ends in.
