@@ -364,29 +364,6 @@ func TestDamagedGrant(t *testing.T) {
 	h.must(h.Close())
 }
 
-// TestRestored: in a restored backup every token stored before is in doubt, until the provider has answered.
-func TestRestored(t *testing.T) {
-	t.Parallel()
-	h := newHarness(t)
-	l := h.connect()
-	h.must(h.Close())
-	h.clock.Advance(time.Hour)
-	at := uint64(h.clock.Now().Unix())
-	tamper(t, h.Path(), func(tx *bolt.Tx) error {
-		stamp := []byte{0, 0, 0, 0, byte(at >> 24), byte(at >> 16), byte(at >> 8), byte(at)}
-		return tx.Bucket([]byte("meta")).Put([]byte("restored_at"), stamp)
-	})
-	h.reopenTampered()
-	if u := h.upstream(l.id); !u.InDoubt || !u.DoubtSince.Equal(h.Now()) {
-		t.Errorf("a token of before the restoration: %+v", u)
-	}
-	h.must(h.SaveUpstream(t.Context(), h.answer(l.id, 1)))
-	if u := h.upstream(l.id); u.InDoubt {
-		t.Error("in doubt after a good answer")
-	}
-	h.check()
-}
-
 // TestClosed: later calls answer that, and nobody waits for ever.
 func TestClosed(t *testing.T) {
 	t.Parallel()

@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -81,12 +83,33 @@ func (o Options) masterKey(newStore bool) (key seal.Key, created bool, err error
 		return key, false, faultf(ErrKey, "the master key %s is missing, and %s cannot be read without it: restore the key, "+
 			"or start a new data_dir; all users sign in again", path, filepath.Join(o.Dir, fileName))
 	}
-	if err := writeKey(path); err != nil {
+	if err := place(path, func(temp string) error { return writeKey(temp, path, seal.NewKey()) }); err != nil {
 		return key, false, faultf(ErrKey, "the master key %s cannot be made (%v): make its folder writable, or name another "+
 			"file as storage.key_file", path, plainError(err))
 	}
 	key, err = readKey(path, credential) // of another process, if that was faster
 	return key, true, err
+}
+
+// masterKeys returns the folder's master key, and behind it those that RotateMaster replaced: backups of their time
+// open with them.
+func (o Options) masterKeys() ([]seal.Key, error) {
+	key, _, err := o.masterKey(false)
+	if err != nil {
+		return nil, err
+	}
+	keys := []seal.Key{key}
+	path, _ := o.keyPath()
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	old, _ := filepath.Glob(path + replacedMark + "*")
+	for _, path := range old {
+		if key, err := readKey(path, false); err == nil {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
 }
 
 // readKey accepts 64 hexadecimal digits (`openssl rand -hex 32`) or 32 raw bytes. The modes of a systemd credential
@@ -116,18 +139,10 @@ func readKey(path string, credential bool) (seal.Key, error) {
 	return seal.Key(raw), nil
 }
 
-// writeKey makes a master key, in the form that people can copy and print.
-func writeKey(path string) error {
-	key := seal.NewKey()
-	return place(path, func(temp string) error {
-		return os.WriteFile(temp, []byte(hex.EncodeToString(key[:])+"\n"), 0o600)
-	})
-}
-
 // place makes a file under another name, brings it to the disk and renames it, never over an existing one: of two
 // processes that start at once, one file wins.
 func place(path string, fill func(temp string) error) error {
-	temp := path + "." + rand.Text() + ".new"
+	temp := tempName(path)
 	defer os.Remove(temp)
 	if err := fill(temp); err != nil {
 		return err
@@ -138,14 +153,67 @@ func place(path string, fill func(temp string) error) error {
 	if err := syncPath(temp); err != nil {
 		return err
 	}
-	err := unix.Renameat2(unix.AT_FDCWD, temp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // file systems without the flag
-		err = os.Rename(temp, path)
-	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := renameNew(temp, path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return syncPath(filepath.Dir(path))
+}
+
+// tempName is a name beside path that nothing else has. A file of such a name was left by a crash.
+func tempName(path string) string { return path + "." + rand.Text() + tempEnd }
+
+const tempEnd = ".new"
+
+// dropTemps removes what a crash left beside path.
+func dropTemps(path string) {
+	left, _ := filepath.Glob(path + "." + strings.Repeat("[A-Z2-7]", len(rand.Text())) + tempEnd)
+	for _, temp := range left {
+		_ = os.Remove(temp)
+	}
+}
+
+// renameNew never renames over an existing file: fs.ErrExist then.
+func renameNew(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return err
+	}
+	if _, err := os.Lstat(to); err == nil { // file systems without the flag
+		return fs.ErrExist
+	}
+	return os.Rename(from, to)
+}
+
+// keep gives the file at path a second name, under which it stays when another is renamed over it: at no moment is
+// there none.
+func keep(path string, now time.Time) (kept string, err error) {
+	for i := range int64(100) { // several within a second
+		kept = path + replacedMark + strconv.FormatInt(now.Unix()+i, 10)
+		if err = os.Link(path, kept); !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	return kept, err
+}
+
+// replacedMark, and a Unix time, end the name of what was replaced.
+const replacedMark = ".replaced-"
+
+// owned gives a new file to the owner of the file that it replaces, or of the folder: an operator's command that runs
+// as root must not leave what the server cannot read.
+func owned(file, replaces string) error {
+	var as, is unix.Stat_t
+	err := unix.Stat(replaces, &as)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = unix.Stat(filepath.Dir(replaces), &as)
+	}
+	if err == nil {
+		err = unix.Stat(file, &is)
+	}
+	if err != nil || as.Uid == is.Uid && as.Gid == is.Gid {
+		return err
+	}
+	return os.Chown(file, int(as.Uid), int(as.Gid))
 }
 
 // syncPath brings a file, or the names in a folder, to the disk.

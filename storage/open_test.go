@@ -289,7 +289,7 @@ func TestConfig(t *testing.T) {
 }
 
 // tamper changes the file of a closed store behind its back.
-func tamper(t *testing.T, path string, change func(*bolt.Tx) error) {
+func tamper(t testing.TB, path string, change func(*bolt.Tx) error) {
 	t.Helper()
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, NoSync: true})
 	if err != nil {

@@ -30,7 +30,9 @@ func (h *harness) wantPins(connector string, want ...string) {
 	}
 }
 
-func definition(i int) json.RawMessage { return json.RawMessage(fmt.Sprintf(`{"name":"secretTool%d"}`, i)) }
+func definition(i int) json.RawMessage {
+	return json.RawMessage(fmt.Sprintf(`{"name":"secretTool%d"}`, i))
+}
 
 // TestPins: saved, changed, accepted and dropped by connector and tool, through restarts, never in clear.
 func TestPins(t *testing.T) {

@@ -131,7 +131,7 @@ func (s *Store) changeSigning(ctx context.Context, change func(*txn, []SigningKe
 		t.saveMeta(signingKey, &all)
 		return nil
 	})
-	s.reloadKeys()
+	s.reloadKeys(s.keys.Load().master)
 	return err
 }
 

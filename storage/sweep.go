@@ -133,20 +133,34 @@ func (t *txn) sweepTombstone(id string, _ SweepLimits) {
 	if !ok || g.Living() {
 		return
 	}
-	var i Identity
-	if t.load(identitiesBucket, id, &i) {
-		t.unindex(t.emailPrefix(i.Email), id)
-		t.del(identitiesBucket, id)
+	t.forget(g)
+}
+
+// forget removes a grant, living or ended, with everything that hangs from it.
+func (t *txn) forget(g *grantRecord) {
+	index, reminder := indexEnded, dueTombstone
+	if g.Living() {
+		index, reminder = indexLiving, dueGrant
+		t.useClient(g.ClientID, time.Duration(1<<62), -1)
 	}
-	if u, ok := t.upstream(id); ok {
+	if g.Sid != "" {
+		t.del(sessionBucket, sessionKey(g.Sid, g.ID))
+	}
+	t.unindex(subjectPrefix(index, g.Subject), g.ID)
+	t.undue(reminder, g.look, g.ID)
+	var i Identity
+	if t.load(identitiesBucket, g.ID, &i) {
+		t.unindex(t.emailPrefix(i.Email), g.ID)
+		t.del(identitiesBucket, g.ID)
+	}
+	if u, ok := t.upstream(g.ID); ok {
 		t.dropUpstream(g, u)
 	}
-	for _, e := range t.ids(eventsBucket, id) {
-		t.del(eventsBucket, id+e)
+	for _, e := range t.ids(eventsBucket, g.ID) {
+		t.del(eventsBucket, g.ID+e)
 	}
-	t.unindex(subjectPrefix(indexEnded, g.Subject), id)
 	t.setState(g, 0)
-	t.del(grantsBucket, id)
+	t.del(grantsBucket, g.ID)
 }
 
 func (t *txn) sweepSignIn(key string, _ SweepLimits) { t.endSignIn(key) }

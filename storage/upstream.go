@@ -117,15 +117,11 @@ func (u *Upstream) dues(living bool) map[dueKind]time.Time {
 	return d
 }
 
-// upstream reads the tokens of a grant. In a restored backup every token stored before the restoration is in doubt:
-// the provider may have rotated it since.
+// upstream reads the tokens of a grant.
 func (t *txn) upstream(id string) (Upstream, bool) {
 	u := Upstream{GrantID: id}
 	if !t.load(upstreamBucket, id, &u) {
 		return Upstream{}, false
-	}
-	if u.Obtained.Before(t.restored) {
-		u.doubt(t.restored)
 	}
 	return u, true
 }

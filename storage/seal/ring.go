@@ -58,6 +58,9 @@ func newRing(keys map[uint32]Key, current uint32) *Ring {
 	return &Ring{keys: keys, current: current, derived: map[purpose]cipher.AEAD{}}
 }
 
+// Len is how many keys the ring holds: more than one while values are sealed anew.
+func (r *Ring) Len() int { return len(r.keys) }
+
 // Current is the number of the key that seals new values.
 func (r *Ring) Current() uint32 { return r.current }
 
