@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"strings"
 
 	"hostedmcp/auth"
@@ -37,7 +38,7 @@ func (v statusView) Health() []healthView {
 func health(name string, h auth.PageHealth) healthView {
 	about := h.Host
 	if about != "" && h.Sentence != "" {
-		about += ": "
+		about += ", "
 	}
 	return healthView{name, h.State, shape(h.Reason), about + h.Sentence, h.Reason}
 }
@@ -93,6 +94,9 @@ func (v statusView) Caption() string {
 	}
 	return said + " Times are UTC."
 }
+
+// Heading names the one user as people do.
+func (v statusView) Heading() string { return cmp.Or(displayedUser(v.Whose).Name, userLabel(v.Whose)) }
 
 // Stories reports whether there is a story to tell below the table.
 func (v statusView) Stories() bool {

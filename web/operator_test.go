@@ -28,7 +28,7 @@ func operator(t *testing.T, change func(*auth.StatusPage)) document {
 	p := auth.StatusPage{
 		Token: "end-token", SignOut: "out-token", User: olga, Operator: true, Tombstone: oauth.Days(90),
 		Grants:   []auth.PageGrant{claude, codex, cursor},
-		Counts:   []auth.PageCount{{State: "working", Name: "Working", N: 1204}, {State: "ended", Name: "Ended, last 90 days", N: 87}},
+		Counts:   []auth.PageCount{{State: "working", Name: "Working", N: 1204}, {State: "ended", Name: "Ended", N: 87}},
 		Provider: auth.PageHealth{Host: "login.example.com", State: "Not answering", Sentence: "silent for 36 minutes", Reason: oauth.UpstreamUnreachable},
 		Store:    auth.PageHealth{State: "Working", Sentence: "312 MB"},
 		Connectors: []auth.PageConnector{
@@ -68,7 +68,7 @@ func (d document) leadsTo(want url.Values) {
 func TestOperator(t *testing.T) {
 	d := operator(t, nil)
 	d.expect("All connections", "Mine", "olga@example.com Sign out",
-		"Sign-in service Not answering login.example.com: silent for 36 minutes upstream_unreachable", "Store Working 312 MB",
+		"Sign-in service Not answering login.example.com, silent for 36 minutes upstream_unreachable", "Store Working 312 MB",
 		"CRM Working", "Warehouse Not answering since 11:00 UTC connector_unreachable", "Newer asleep",
 		"Working 1,204 Ended, last 90 days 87", "1 to 3 of 1,329. Times are UTC.",
 		"alice@example.com Alice Example Claude claude.ai Working 12 minutes ago 23 Dec 2026 End Claude of alice@example.com",
@@ -136,7 +136,7 @@ func TestOperatorSearch(t *testing.T) {
 	if d.value("subject") != query.Subject || d.value("client") != query.Client || d.value("state") != "ended" || d.value("after") != "" {
 		t.Errorf("form: %q %q %q", d.value("subject"), d.value("client"), d.value("state"))
 	}
-	d.expect("Only those in the state “Ended, last 90 days”.", "3 connections on this page. Times are UTC.", "First page")
+	d.expect("Only those in the state “Ended”.", "3 connections on this page. Times are UTC.", "First page")
 	d.leadsTo(url.Values{"subject": {query.Subject}, "client": {query.Client}, "state": {"ended"}, "after": {"n/3"}})
 	d.leadsTo(url.Values{"subject": {query.Subject}, "client": {query.Client}, "state": {"ended"}})
 	d.leadsTo(url.Values{"subject": {query.Subject}, "client": {query.Client}})
@@ -184,7 +184,7 @@ func TestOperatorOneUser(t *testing.T) {
 	d := one(2, func(p *auth.StatusPage) {
 		p.Grants[0].Events = []auth.PageEvent{{At: noon, Sentence: "They pressed Allow.", Reason: oauth.ConsentApproved, Count: 1}}
 	})
-	d.expect("Connections of alice@example.com", alice.Subject, "3 connections of one user.", "What happened so far Claude",
+	d.expect("Connections of Alice Example alice@example.com "+alice.Subject, "3 connections of one user.", "What happened so far Claude",
 		"23 Nov 2026, 12:00 They pressed Allow. consent_approved", "End all connections of this user",
 		"They can connect again unless their account at login.example.com is closed.", "End all 2 connections")
 	d.refuse("Health", "By state", "My connections")
@@ -197,6 +197,7 @@ func TestOperatorOneUser(t *testing.T) {
 		t.Errorf("title %q", d.title())
 	}
 	one(1, nil).expect("End 1 connection")
+	one(1, func(p *auth.StatusPage) { p.Whose.Name = "" }).expect("Connections of alice@example.com alice@example.com")
 	one(0, nil).refuse("End all connections of this user", "What happened")
 }
 

@@ -76,7 +76,12 @@ func TestStatusWords(t *testing.T) {
 	unknown := living("Odd") // its time of ending is lost
 	unknown.Reason, unknown.State = oauth.UpstreamLost, "Ended"
 	unknown.Kind = "ended"
-	d := status(t, publicSite(), living("Claude"), troubled("Codex"), ended("Cursor"), unknown)
+	unclaimed := living("Late")
+	unclaimed.State, unclaimed.Sentence = "Not finished", "The program has not come back to finish yet."
+	d := status(t, publicSite(), living("Claude"), troubled("Codex"), ended("Cursor"), unknown, unclaimed)
+	if strings.Contains(d.raw, "<code class=\"small\"></code>") {
+		t.Error("a code of nothing")
+	}
 	d.expect("Codex Sign-in service not answering login.example.com has not answered since 11:00 UTC. upstream_unreachable", "End Codex")
 	d.refuse("End Cursor", "End Odd", "Ended 1 Jan 0001")
 	var shapes []string
@@ -85,7 +90,7 @@ func TestStatusWords(t *testing.T) {
 			shapes = append(shapes, class+": "+text(n))
 		}
 	}
-	want := "state: Working|state trouble: Sign-in service not answering|state ended: Ended|state ended: Ended"
+	want := "state: Working|state trouble: Sign-in service not answering|state ended: Ended|state ended: Ended|state: Not finished"
 	if got := strings.Join(shapes, "|"); got != want {
 		t.Errorf("shapes %q", got)
 	}

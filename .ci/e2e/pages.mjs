@@ -10,7 +10,8 @@ const require = createRequire(path.join(KIT, 'pages/'));
 const { chromium } = require('playwright-core');
 const axe = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 const claude = 'https://claude.ai/oauth/claude-code-client-metadata';
-const allow = 'button[name=answer][value=approve]', deny = 'button[name=answer][value=deny]', alice = 'button[name=user][value=alice]';
+const allow = 'button[name=answer][value=approve]', deny = 'button[name=answer][value=deny]', user = (name) => `button[name=user][value=${name}]`, alice = user('alice');
+const people = { alice: 'sales', bob: 'finance', olga: 'operators' };
 let chrome, app, landed;
 
 main(async () => {
@@ -19,10 +20,13 @@ main(async () => {
   landed = await receiver();
   const demo = await freePort(), closed = await freePort(); // nobody listens there: metadata documents cannot be fetched
   app = await Hosted.make('demo', {
-    rest: () => `[demo]\nlisten = "127.0.0.1:${demo}"\n[clients]\ncimd_proxy = "http://127.0.0.1:${closed}"\n`
+    top: 'name = "Example Corp data"',
+    rest: () => `[access]\noperators = ["operators"]\n[limits]\nregister_per_hour = 1000\nconsent_per_minute = 1000\n[demo]\nlisten = "127.0.0.1:${demo}"\n`
+      + Object.entries(people).map(([n, group]) => `[[demo.users]]\nname = "${n}"\npassword = "${n}-pw"\nemail = "${n}@example.com"\ngroups = ["${group}"]\n`).join('')
+      + `[clients]\ncimd_proxy = "http://127.0.0.1:${closed}"\n`
       + `[[clients.registered]]\nid = "reports"\nname = "Nightly reports"\nredirect_uris = ["${landed.url}/known"]\n`,
   });
-  for (const stage of [approve, denies, reload, back, tabs, keyboard, elsewhere, atOnce, connections, gallery]) {
+  for (const stage of [approve, denies, reload, back, tabs, keyboard, elsewhere, atOnce, connections, forged, operators, manyPages, byKeys, gallery]) {
     say(`--- ${stage.name}`);
     const context = await fresh();
     try { await stage(context); } catch (e) { check(stage.name, false, e.stack); await shot(context, stage.name); }
@@ -47,7 +51,7 @@ async function receiver() {
 
 // fresh is a browser that has been nowhere, and notes what it complains about (blocked by policy, not loaded).
 async function fresh() {
-  const context = await chrome.newContext({ locale: 'en-GB' });
+  const context = await chrome.newContext({ locale: 'en-GB', reducedMotion: 'reduce' });
   context.setDefaultTimeout(10000);
   context.complaints = [];
   context.on('console', (m) => { if (/Content Security Policy|Refused to|Failed to load resource(?!.*\b(40[0134]|503)\b)/.test(m.text())) context.complaints.push(m.text()); });
@@ -60,11 +64,13 @@ async function program(name, redirect = `${landed.url}/callback`, server = app) 
   return c;
 }
 
-// answer waits for what the program was told after `act`.
-async function answer(c, act) {
+// answer waits for what the program was told after `act`, and until the browser shows the program's page: one that is
+// still on its way there goes nowhere else.
+async function answer(c, page, act) {
   const n = landed.answers.length;
   await act();
   if (!await until(() => landed.answers.length > n)) throw new Error('no answer came to the program');
+  await page.waitForSelector('h1:text-is("done")');
   const q = landed.answers.at(-1);
   equal('state', q.get('state'), c.state);
   equal('iss', q.get('iss'), c.h.url);
@@ -86,7 +92,7 @@ async function approve(context) {
   check('nothing has focus', await page.evaluate(() => document.activeElement === document.body));
   await page.click(allow);
   await page.waitForSelector(alice);
-  await connected(c, await answer(c, () => page.click(alice)));
+  await connected(c, await answer(c, page, () => page.click(alice)));
   const cookies = await context.cookies(app.url);
   check('cookies are HttpOnly and Lax', cookies.length > 1 && cookies.every((k) => k.httpOnly && k.sameSite === 'Lax'), JSON.stringify(cookies.map((k) => [k.name, k.httpOnly, k.sameSite])));
 }
@@ -94,7 +100,7 @@ async function approve(context) {
 async function denies(context) {
   const c = await program('Visual editor'), page = await context.newPage();
   await page.goto(c.authorizeURL());
-  equal('error', (await answer(c, () => page.click(deny))).get('error'), 'access_denied');
+  equal('error', (await answer(c, page, () => page.click(deny))).get('error'), 'access_denied');
 }
 
 async function reload(context) {
@@ -111,7 +117,7 @@ async function reload(context) {
   await page.waitForSelector('#problem');
   await page.fill('#username', 'alice');
   await page.fill('#password', 'alice-pw');
-  await connected(c, await answer(c, () => page.click('button.primary')));
+  await connected(c, await answer(c, page, () => page.click('button.primary')));
 }
 
 async function back(context) {
@@ -123,7 +129,7 @@ async function back(context) {
   await page.waitForSelector(allow);
   await page.click(allow);
   await page.waitForSelector(alice);
-  await connected(c, await answer(c, () => page.click(alice)));
+  await connected(c, await answer(c, page, () => page.click(alice)));
   const n = landed.answers.length;
   await page.goBack().catch(() => {});
   check('back after the end answers something sensible', (await page.locator('body').innerText()).length > 20);
@@ -145,36 +151,38 @@ async function tabs(context) {
   await one.waitForSelector(alice);
   await two.click(allow);
   await two.waitForSelector(alice);
-  await connected(a, await answer(a, () => one.click(alice)));
-  await connected(b, await answer(b, () => two.click(alice)));
+  await connected(a, await answer(a, one, () => one.click(alice)));
+  await connected(b, await answer(b, two, () => two.click(alice)));
 }
 
-// keyboard does everything without a mouse, and looks whether the focus can be seen.
+// tabTo presses Tab until the focus is where it should be, and looks whether it can be seen.
+async function tabTo(page, selector) {
+  for (let i = 0; i < 300; i++) {
+    await page.keyboard.press('Tab');
+    if (await page.evaluate((s) => document.activeElement?.matches(s), selector)) {
+      const ring = await page.evaluate(() => { const s = getComputedStyle(document.activeElement); return s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 1; });
+      check(`focus is seen on ${selector}`, ring);
+      return;
+    }
+  }
+  throw new Error(`Tab does not reach ${selector}`);
+}
+
+// keyboard does everything without a mouse.
 async function keyboard(context) {
   const c = await program('Keyboard'), page = await context.newPage();
-  const tabTo = async (selector) => {
-    for (let i = 0; i < 30; i++) {
-      await page.keyboard.press('Tab');
-      if (await page.evaluate((s) => document.activeElement?.matches(s), selector)) {
-        const ring = await page.evaluate(() => { const s = getComputedStyle(document.activeElement); return s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 1; });
-        check(`focus is seen on ${selector}`, ring);
-        return;
-      }
-    }
-    throw new Error(`Tab does not reach ${selector}`);
-  };
   await page.goto(c.authorizeURL());
-  await tabTo(allow);
+  await tabTo(page, allow);
   await page.keyboard.press('Enter');
   await page.waitForSelector(alice);
-  await tabTo('#username');
+  await tabTo(page, '#username');
   await page.keyboard.type('alice');
-  await tabTo('#password');
+  await tabTo(page, '#password');
   await page.keyboard.type('alice-pw');
-  await connected(c, await answer(c, () => page.keyboard.press('Enter')));
+  await connected(c, await answer(c, page, () => page.keyboard.press('Enter')));
   await page.goto(c.authorizeURL());
-  await tabTo(deny);
-  equal('Deny by keyboard', (await answer(c, () => page.keyboard.press('Space'))).get('error'), 'access_denied');
+  await tabTo(page, deny);
+  equal('Deny by keyboard', (await answer(c, page, () => page.keyboard.press('Space'))).get('error'), 'access_denied');
 }
 
 // elsewhere: a callback link in another browser is refused, and spends nothing.
@@ -193,7 +201,7 @@ async function elsewhere(context) {
   equal('in another browser', (await there.goto(callback)).status(), 403);
   await inspect(there, 'error-other-browser');
   await other.close();
-  await connected(c, await answer(c, () => page.goto(callback)));
+  await connected(c, await answer(c, page, () => page.goto(callback)));
 }
 
 // atOnce: the provider answers by redirect at once, so that one press of Allow is one chain of redirects over three
@@ -206,7 +214,7 @@ async function atOnce(context) {
   });
   const c = await program('One press', undefined, quick), page = await context.newPage();
   await page.goto(c.authorizeURL());
-  await connected(c, await answer(c, () => page.click(allow)));
+  await connected(c, await answer(c, page, () => page.click(allow)));
   const p = await program('Private', 'cursor://anysphere.cursor-mcp/oauth/callback', quick);
   await page.goto(p.authorizeURL());
   let to;
@@ -216,32 +224,229 @@ async function atOnce(context) {
   await quick.stop();
 }
 
+// signIn opens the status page as one of the people.
+async function signIn(page, name) {
+  await page.goto(app.url + '/status');
+  await page.click('form[action="/signin"] button');
+  await page.click(user(name));
+  await page.waitForURL(app.url + '/status');
+}
+
+// connect is a program's login without a browser window: the pages are not what is looked at.
+async function connect(name, who) {
+  const c = new Client(app, name);
+  await c.register();
+  const r = await c.redeem(await c.authorize({ user: who, password: `${who}-pw` }));
+  if (r.status !== 200) throw new Error(`${name} of ${who}: ${r.status} ${r.body}`);
+  return c;
+}
+
+const living = (page) => page.locator('form[action="/grants/end"] input[name=id]').count();
+const alive = async (c) => (await c.tool('whoami', 'legacy')).status;
+
+// connections: what a person sees of their own, and the two ways to end them.
 async function connections(context) {
   const page = await context.newPage();
-  const one = await program('First program'), two = await program('Second program');
-  for (const c of [one, two]) {
+  const one = await program('First program'), two = await program('Second program'), three = await program('Third program');
+  for (const c of [one, two, three]) {
     await page.goto(c.authorizeURL());
     await page.click(allow);
     await page.waitForSelector(alice);
-    await connected(c, await answer(c, () => page.click(alice)));
+    await connected(c, await answer(c, page, () => page.click(alice)));
   }
   equal('a call', (await one.tool('whoami')).status, 200);
-  await page.goto(app.url + '/status');
-  await page.click('form[action="/signin"] button');
-  await page.waitForSelector(alice);
-  await page.click(alice);
-  await page.waitForURL(app.url + '/status');
+  await signIn(page, 'alice');
+  const article = (name) => page.locator('article', { has: page.locator('h2', { hasText: name }) });
+  const before = await living(page);
+  check('all programs are listed', before >= 3, before);
+  check('state, times and access are told', /Working[^]*Connected[^]*Last used[^]*Good until[^]*Access/.test(await article('First program').innerText()), await article('First program').innerText());
+  equal('no way to everybody', await page.locator('nav').count(), 0);
+  await article('First program').locator('summary').click();
+  const story = await article('First program').locator('.story').innerText();
+  check('the story, the latest first', /first_call[^]*signed_in[^]*consent_approved/.test(story) && story.includes('You pressed Allow.'), story);
   await inspect(page, 'status');
-  const living = () => page.locator('form[action="/grants/end"] input[name=id]').count();
-  const before = await living();
-  check('both programs are listed', before >= 2, before);
-  await page.locator('article', { hasText: 'First program' }).locator('button.end').first().click();
+  await article('First program').locator('button.end').click();
   await page.waitForURL(app.url + '/status');
-  equal('connections after End', await living(), before - 1);
-  equal('the ended one\'s call', (await one.tool('whoami', 'legacy')).status, 401);
-  equal('the other\'s call', (await two.tool('whoami', 'legacy')).status, 200);
+  equal('connections after End', await living(page), before - 1);
+  equal('the ended one\'s call', await alive(one), 401);
+  equal('the other\'s call', await alive(two), 200);
+  check('it says so', (await article('First program').innerText()).includes('You ended it here.'));
+  const all = page.locator('details', { hasText: 'End all connections' });
+  equal('the end of all is folded away', await all.locator('button.end').isVisible(), false);
+  await all.locator('summary').click();
+  await all.locator('button.end').click();
+  await page.waitForURL(app.url + '/status');
+  equal('connections after End all', await living(page), 0);
+  equal('a call after End all', await alive(two), 401);
+  equal('and another\'s', await alive(three), 401);
+  await inspect(page, 'status-ended');
   await page.click('form[action="/signout"] button');
   await page.waitForSelector('form[action="/signin"]');
+}
+
+// forged: what did not come from our own page, by this person, ends nothing; the same form from the page does.
+async function forged(context) {
+  const mine = await connect('Wanted', 'alice'), other = await fresh();
+  const page = await context.newPage(), there = await other.newPage();
+  await signIn(page, 'alice');
+  await signIn(there, 'bob');
+  const field = (p, name) => p.locator(`form[action="/grants/end"] input[name=${name}]`).first().inputValue();
+  const token = await field(page, 'token'), id = await field(page, 'id'), out = await page.locator('form[action="/signout"] input[name=token]').inputValue();
+  const post = async (what, want, ctx, form, headers = {}, at = '/grants/end') => {
+    const r = await ctx.request.post(app.url + at, { form, headers: { origin: app.url, 'sec-fetch-site': 'same-origin', 'sec-fetch-mode': 'navigate', accept: 'text/html', ...headers }, maxRedirects: 0 });
+    equal(what, r.status(), want);
+    if (want === 403) check(`${what}: says why`, (await r.text()).includes('csrf_failed'));
+  };
+  await post('without a token', 403, context, { id });
+  await post('with a made-up token', 403, context, { token: 'A'.repeat(token.length), id });
+  await post('with the token of another form', 403, context, { token: out, id });
+  await post('from another origin', 403, context, { token, id }, { origin: landed.url });
+  await post('from nowhere', 403, context, { token, id }, { origin: 'null' });
+  await post('from a site next door', 403, context, { token, id }, { 'sec-fetch-site': 'same-site' });
+  await post('by a script', 403, context, { token, id }, { 'sec-fetch-mode': 'cors' });
+  await post('with her token under his sign-in', 403, other, { token, id });
+  await post('with her token under no sign-in', 403, await fresh(), { token, id });
+  const his = await connect('His own', 'bob');
+  await there.reload();
+  await post('somebody else\'s connection', 404, other, { token: await field(there, 'token'), id });
+  await post('everything of somebody else', 404, other, { token: await field(there, 'token'), subject: (await mine.tool('whoami', 'legacy')).value.subject ?? 'alice' });
+  equal('somebody else\'s page', (await there.goto(app.url + '/status?subject=alice')).status(), 404);
+  equal('by an address alone', (await there.goto(app.url + '/grants/end')).status(), 405);
+  for (const host of ['127.0.0.1', 'localhost']) { // another origin of the same site, and another site
+    const evil = await context.newPage();
+    await evil.route('**/evil', (r) => r.fulfill({ contentType: 'text/html', body: `<!doctype html><form method="post" action="${app.url}/grants/end"><input name="token" value="${token}"><input name="id" value="${id}"><button>win</button></form>` }));
+    await evil.goto(`${landed.url.replace('127.0.0.1', host)}/evil`);
+    const [answered] = await Promise.all([evil.waitForResponse(app.url + '/grants/end'), evil.click('button')]);
+    equal(`a form on ${host}`, answered.status(), 403);
+    await evil.close();
+  }
+  equal('her program after all that', await alive(mine), 200);
+  equal('his program', await alive(his), 200);
+  await post('and the same from her own page', 303, context, { token, id });
+  equal('her program then', await alive(mine), 401);
+  await other.close();
+}
+
+// operators see everybody's, find one user, and end one or all.
+async function operators(context) {
+  const page = await context.newPage(), table = page.locator('tbody');
+  const one = await connect('Report writer', 'bob'), two = await connect('Notebook', 'bob'), hers = await connect('Assistant', 'alice'), own = await connect('Console', 'olga');
+  await alive(one);
+  await signIn(page, 'olga');
+  check('everybody is there', await page.locator('h1').innerText() === 'All connections' && /bob@example\.com[^]*Report writer/.test(await table.innerText()) && (await table.innerText()).includes('alice@example.com'), await table.innerText());
+  const main = await page.locator('main').innerText();
+  check('health and numbers', /Sign-in service\s+Working[^]*Store\s+Working[^]*By state[^]*Working\s+\d/.test(main), main.slice(0, 400));
+  await inspect(page, 'status-operator');
+  const search = async (fields, wanted, unwanted) => {
+    await page.goto(app.url + '/status');
+    for (const [id, value] of Object.entries(fields)) await page.fill(`#${id}`, value);
+    await page.click('form[role=search] button');
+    await page.waitForLoadState();
+    const text = await page.locator('main').innerText();
+    check(`search ${JSON.stringify(fields)}`, wanted.every((w) => text.includes(w)) && !unwanted.some((w) => text.includes(w)), text.slice(0, 600));
+  };
+  await search({ client: 'report' }, ['Report writer', 'bob@example.com'], ['Notebook', 'Assistant']);
+  await search({ subject: 'alice@example.com' }, ['Connections of Alice', 'alice@example.com', 'Assistant'], ['Report writer']);
+  await search({ subject: 'BOB@example.com', client: 'note' }, ['Notebook'], ['Report writer', 'Assistant']);
+  await search({ subject: '"><b>nobody' }, ['No connection matches.'], ['Notebook']);
+  await inspect(page, 'status-operator-nothing');
+  await page.goto(app.url + '/status');
+  await page.locator('dt a', { hasText: 'Ended' }).click();
+  await page.waitForLoadState();
+  check('only ended ones', page.url().endsWith('?state=ended') && (await table.locator('.state').allInnerTexts()).every((s) => s === 'Ended') && await living(page) === 0, page.url());
+  await page.click('text=Show all states');
+  await page.waitForURL(app.url + '/status');
+
+  await page.locator('tbody a', { hasText: 'bob@example.com' }).first().click();
+  await page.waitForURL(/subject=/);
+  const his = page.url();
+  check('his page and nobody else\'s', await page.locator('h1').innerText() === 'Connections of Bob' && !(await table.innerText()).includes('alice'), await table.innerText());
+  check('his story', (await page.locator('main').innerText()).includes('What happened so far'));
+  for (const s of await page.locator('main summary').all()) await s.click();
+  check('told of him, not to him', /The user pressed Allow/.test(await page.locator('.story').first().innerText()), await page.locator('.story').first().innerText());
+  await inspect(page, 'status-operator-user');
+  await page.goto(his);
+  await page.locator('tbody tr', { hasText: 'Report writer' }).locator('button.end').click();
+  await page.waitForURL(/subject=/);
+  equal('the one that was ended', await alive(one), 401);
+  equal('his other', await alive(two), 200);
+  check('an administrator did it', (await page.locator('tbody tr', { hasText: 'Report writer' }).innerText()).includes('admin_revoked'));
+  const all = page.locator('details', { hasText: 'End all connections of this user' });
+  equal('off-boarding is folded away', await all.locator('button.end').isVisible(), false);
+  await all.locator('summary').click();
+  await all.locator('button.end').click();
+  await page.waitForURL(/subject=/);
+  equal('all of his', await living(page), 0);
+  equal('his call', await alive(two), 401);
+  equal('hers', await alive(hers), 200);
+  await page.click('nav a:text-is("Mine")');
+  await page.waitForURL(/subject=/);
+  check('her own', await page.locator('h1').innerText() === 'My connections' && (await page.locator('main').innerText()).includes('Console'), await page.locator('main').innerText());
+  await page.locator('summary').first().click();
+  check('told to her', (await page.locator('.story').first().innerText()).includes('You pressed Allow.'), await page.locator('.story').first().innerText());
+  await inspect(page, 'status-operator-own');
+  equal('her own program', await alive(own), 200);
+}
+
+// manyPages: more connections than one page shows, each exactly once on the way through.
+async function manyPages(context) {
+  for (let i = 0; i < 56; i += 8) await Promise.all(Array.from({ length: 8 }, (_, n) => connect(`Fleet ${i + n}`, i % 16 ? 'alice' : 'bob')));
+  const page = await context.newPage(), seen = [];
+  await signIn(page, 'olga');
+  await page.fill('#client', 'fleet');
+  await page.click('form[role=search] button');
+  let pages = 0;
+  for (;;) {
+    await page.waitForLoadState();
+    pages++;
+    seen.push(...await page.locator('tbody form input[name=id]').evaluateAll((all) => all.map((e) => e.value)));
+    if (pages === 1) await inspect(page, 'status-operator-many');
+    const next = page.locator('a', { hasText: 'Next page' });
+    if (!await next.count()) break;
+    const from = page.url();
+    await next.click();
+    await page.waitForURL((u) => u.href !== from);
+  }
+  check('every one once', seen.length === 56 && new Set(seen).size === 56 && pages > 1, `${seen.length} on ${pages} pages, ${new Set(seen).size} different`);
+  await page.click('text=First page');
+  await page.waitForURL((u) => !u.searchParams.has('after'));
+  equal('the search is kept', await page.inputValue('#client'), 'fleet');
+}
+
+// byKeys: the status pages without a mouse.
+async function byKeys(context) {
+  const page = await context.newPage(), mine = await connect('Typist', 'alice');
+  for (const [name, who] of [['Second', 'alice'], ['Third', 'alice'], ['His', 'bob'], ['His second', 'bob']]) await connect(name, who);
+  await signIn(page, 'alice');
+  const first = await page.locator('article h2').first().innerText();
+  await tabTo(page, 'article summary');
+  await page.keyboard.press('Enter');
+  check('the story unfolds', await page.locator('.story').first().isVisible());
+  await tabTo(page, 'article button.end');
+  const gone = await page.locator('article').first().locator('input[name=id]').inputValue();
+  await page.keyboard.press('Enter');
+  await page.waitForSelector(`article:has-text("${first}")`);
+  check('End by keyboard', await until(async () => !(await page.content()).includes(`value="${gone}"`)));
+  await tabTo(page, 'details.connection > summary');
+  await page.keyboard.press('Space');
+  await tabTo(page, 'details.connection button.end');
+  await page.keyboard.press('Space');
+  check('End all by keyboard', await until(async () => await living(page).catch(() => 1) === 0));
+  equal('a call', await alive(mine), 401);
+  const other = await fresh(), there = await other.newPage();
+  await signIn(there, 'olga');
+  await tabTo(there, '#subject');
+  await there.keyboard.type('bob@example.com');
+  await there.keyboard.press('Enter');
+  await there.waitForURL(/subject=bob/);
+  await tabTo(there, 'tbody a');
+  await tabTo(there, 'tbody button.end');
+  await tabTo(there, 'table ~ details:has(button) > summary');
+  await there.keyboard.press('Enter');
+  await tabTo(there, 'table ~ details button.end');
+  await there.keyboard.press('Enter');
+  check('all of a user by keyboard', await until(async () => await living(there).catch(() => 1) === 0));
+  await other.close();
 }
 
 // ---------------------------------------------------------------- how it looks
@@ -277,7 +482,7 @@ async function gallery(context) {
   await inspect(page, 'status-signin');
   await page.click('form[action="/signin"] button');
   await page.waitForSelector(alice);
-  await page.click('button[name=user][value=bob]');
+  await page.click(user('bob'));
   await page.waitForURL(app.url + '/status');
   await inspect(page, 'status-empty');
   const strange = await program('Stranger', 'https://example.com/cb');
