@@ -25,6 +25,7 @@ func (s *source) listen(ctx context.Context, c *connector.Call) (json.RawMessage
 		return nil, err
 	}
 	defer s.release(slot)
+	defer s.listens(slot)()
 	if l.modern {
 		out := l.ask(ctx, methodListen, c.Params, c, 0)
 		return withoutSubscription(out.result), out.err

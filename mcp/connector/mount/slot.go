@@ -23,13 +23,14 @@ type slot struct {
 	turn    chan struct{} // held while a link is made
 
 	// under source.mu
-	link   *link
-	old    []*link   // replaced, with calls that are still under way
-	users  int       // calls that hold it
-	idle   time.Time // since when nobody does
-	born   time.Time // of link
-	deaths int       // links that ended by themselves, one soon after the other
-	next   time.Time // no new link before
+	link      *link
+	old       []*link   // replaced, with calls that are still under way
+	users     int       // calls that hold it
+	listeners int       // of them, those that only listen
+	idle      time.Time // since when nobody does
+	born      time.Time // of link
+	deaths    int       // links that ended by themselves, one soon after the other
+	next      time.Time // no new link before
 }
 
 // Bounds of links. A child is a process, so there are fewer of them.
@@ -80,9 +81,9 @@ func (s *source) reserve(c *connector.Call) (*slot, error) {
 		return nil, errEnded
 	}
 	key := s.key(c)
-	alone := c != nil && c.Session == "" && s.cfg.Kind == connector.MCPStdio && len(capabilities(c)) > 2 && !s.era.isModern()
+	alone := c != nil && c.Session == "" && c.Method != methodListen && s.cfg.Kind == connector.MCPStdio && len(capabilities(c)) > 2 && !s.era.isModern()
 	sl := s.slots[key]
-	for n := 1; alone && sl != nil && sl.users > 0; n++ {
+	for n := 1; alone && sl != nil && sl.users > sl.listeners; n++ {
 		key = s.key(c) + " " + strconv.Itoa(n)
 		sl = s.slots[key]
 	}
@@ -123,6 +124,17 @@ func (s *source) room() error {
 	oldest.cancel(errEnded)
 	s.work.Go(oldest.close)
 	return nil
+}
+
+// listens counts a call that listens and asks nothing itself, until the returned function is called.
+func (s *source) listens(sl *slot) (done func()) {
+	count := func(n int) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		sl.listeners += n
+	}
+	count(1)
+	return func() { count(-1) }
 }
 
 func (s *source) release(sl *slot) {
@@ -227,7 +239,7 @@ func (sl *slot) retire(l *link) {
 // close ends the slot's links.
 func (sl *slot) close() {
 	sl.src.mu.Lock()
-	links := append(sl.old, sl.link)
+	links := append(slices.Clone(sl.old), sl.link)
 	sl.src.mu.Unlock()
 	for _, l := range links {
 		if l != nil {

@@ -1,0 +1,35 @@
+package mount_test
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+	"go.uber.org/goleak"
+)
+
+// TestMain is also the program of every child: with an argument of ours the test binary is a mounted server.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		if child := children[os.Args[1]]; child != nil {
+			child(os.Args[2:])
+			os.Exit(0)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// children are the programs that the test binary can be, by their first argument.
+var children = map[string]func(args []string){
+	"serve-legacy": func([]string) { serveStdio("legacy") },
+	"serve-modern": func([]string) { serveStdio("modern") },
+	"raw":          rawChild,
+	"parent":       parentChild,
+}
+
+func serveStdio(era string) {
+	if err := everything(era).Run(context.Background(), &sdk.StdioTransport{}); err != nil {
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,4 @@
+package mount_test
+
+func rawChild(args []string)    {}
+func parentChild(args []string) {}
