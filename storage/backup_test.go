@@ -141,7 +141,9 @@ func (h *harness) connectQuietly(i int) string {
 	return id
 }
 
-func (h *harness) copyKey(dir string) { storedAs(h.TB, filepath.Join(h.opts.Dir, "master.key"), filepath.Join(dir, "master.key")) }
+func (h *harness) copyKey(dir string) {
+	storedAs(h.TB, filepath.Join(h.opts.Dir, "master.key"), filepath.Join(dir, "master.key"))
+}
 
 // storedAs copies a file.
 func storedAs(tb testing.TB, from, to string) {

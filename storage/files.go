@@ -164,11 +164,17 @@ func tempName(path string) string { return path + "." + rand.Text() + tempEnd }
 
 const tempEnd = ".new"
 
+// tempOld is the age at which nobody works on a temporary file any more: another process may be starting on the same
+// folder, or restoring into it.
+const tempOld = time.Hour
+
 // dropTemps removes what a crash left beside path.
 func dropTemps(path string) {
 	left, _ := filepath.Glob(path + "." + strings.Repeat("[A-Z2-7]", len(rand.Text())) + tempEnd)
 	for _, temp := range left {
-		_ = os.Remove(temp)
+		if info, err := os.Lstat(temp); err == nil && time.Since(info.ModTime()) > tempOld {
+			_ = os.Remove(temp)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -297,5 +298,30 @@ func tamper(t testing.TB, path string, change func(*bolt.Tx) error) {
 	}
 	if err := errors.Join(db.Update(change), db.Close()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTempsOfACrash: what a killed backup, restore or rotation left beside the store goes with a later start, and nothing
+// else does.
+func TestTempsOfACrash(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	dir := h.opts.Dir
+	left := map[string]bool{
+		"hostedmcp.db." + rand.Text() + ".new": false, "master.key." + rand.Text() + ".new": false,
+		"hostedmcp.db.mine.new": true, "other." + rand.Text() + ".new": true, "hostedmcp.db.replaced-1": true,
+	}
+	young := "hostedmcp.db." + rand.Text() + ".new"
+	for name := range left {
+		h.must(os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600))
+		h.must(os.Chtimes(filepath.Join(dir, name), time.Time{}, time.Now().Add(-2*time.Hour)))
+	}
+	h.must(os.WriteFile(filepath.Join(dir, young), []byte("x"), 0o600))
+	left[young] = true
+	h.reopen()
+	for name, stays := range left {
+		if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != stays {
+			t.Errorf("%s: %v, stays %v", name, err, stays)
+		}
 	}
 }
