@@ -69,6 +69,9 @@ func (v statusView) FirstPage() string {
 	return statusLink(q)
 }
 
+// Searched reports that less than everything was asked for.
+func (v statusView) Searched() bool { return v.Query != auth.PageQuery{} }
+
 // StateName is the state that the page is narrowed to, "" if to none.
 func (v statusView) StateName() string {
 	for _, c := range v.Counts {

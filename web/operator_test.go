@@ -159,7 +159,7 @@ func TestOperatorSearch(t *testing.T) {
 		want           string
 	}{
 		"place and total": {51, 1329, 3, "51 to 53 of 1,329."}, "no total": {51, 0, 3, "51 to 53."}, "neither": {0, 0, 3, "3 connections on this page."},
-		"one": {0, 0, 1, "1 connection on this page."}, "nothing": {0, 0, 0, "No connection matches."},
+		"one": {0, 0, 1, "1 connection on this page."}, "nothing": {0, 0, 0, "No program is connected yet."},
 	} {
 		d := operator(t, func(p *auth.StatusPage) {
 			p.Grants, p.From, p.To, p.Total, p.Next = p.Grants[:c.n], c.from, c.from+2, c.total, ""
@@ -169,6 +169,13 @@ func TestOperatorSearch(t *testing.T) {
 		}
 		d.refuse("Next page")
 	}
+}
+
+// TestOperatorNothing: a search that finds nothing has a way back.
+func TestOperatorNothing(t *testing.T) {
+	d := operator(t, func(p *auth.StatusPage) { p.Grants, p.Next, p.Query.Client = nil, "", "zzz" })
+	d.expect("No connection matches. Show all connections")
+	d.refuse("No program is connected yet.", "Times are UTC", "Next page")
 }
 
 // TestOperatorOneUser: one person's connections, their story, and the end of all behind a disclosure.
@@ -209,7 +216,7 @@ func TestOperatorOwn(t *testing.T) {
 	})
 	d.expect("My connections", "All connections", "Programs that use Example Corp data with your rights.", "End all 2 connections", "Next page")
 	d.refuse("Health", "Times are UTC. Connection")
-	if d.value("subject") != olga.Subject || strings.Contains(d.raw, `class="wide"`) {
+	if d.value("subject") != olga.Subject || !strings.Contains(d.raw, `class="wide mine"`) {
 		t.Errorf("subject %q", d.value("subject"))
 	}
 	for a := range d.all("a") {
