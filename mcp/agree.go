@@ -59,7 +59,7 @@ func (m *message) agree(h http.Header) *rpcError {
 		return badMessage(codeHeaderMismatch, "header mismatch: Mcp-Method is not the method of the body")
 	}
 	switch m.method {
-	case methodToolsCall, "prompts/get", "resources/read":
+	case methodToolsCall, methodPromptsGet, methodResourcesRead:
 		return m.agreeName(h)
 	}
 	return nil

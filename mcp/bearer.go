@@ -26,8 +26,11 @@ func (s *Server) authenticate(r *http.Request) (*call, *refusal) {
 	// The tools are those of this moment, for the whole request: a list that is replaced meanwhile must not let a
 	// call through to a tool that was never looked up.
 	k := &call{token: token, registry: s.registry.Load(), info: auth.Request(r.Context())}
-	k.caller = Caller{Identity: id, authority: &s.authority, principal: principal(id)}
+	k.caller = Caller{Identity: id, server: s, principal: principal(id)}
 	k.info.Grant(id.GrantID, id.ClientID, "")
+	if len(s.mounts) > 0 {
+		k.traceparent = traceOf(r, k.info.Trace)
+	}
 	return k, nil
 }
 

@@ -34,8 +34,8 @@ type Authority struct {
 type Caller struct {
 	*auth.Identity
 
-	authority *Authority // of the server; a pointer, so that callers stay small
-	principal string     // what a session is bound to
+	server    *Server
+	principal string // what a session is bound to
 
 	// claims are read when first asked for: most calls never ask, and reading them unseals a record
 	once      sync.Once
@@ -45,19 +45,19 @@ type Caller struct {
 
 // Claims returns what the provider last said of the user, read once a request.
 func (c *Caller) Claims(ctx context.Context) (auth.UserClaims, error) {
-	c.once.Do(func() { c.claims, c.claimsErr = c.authority.Claims(ctx, c.GrantID) })
+	c.once.Do(func() { c.claims, c.claimsErr = c.server.authority.Claims(ctx, c.GrantID) })
 	return c.claims, c.claimsErr
 }
 
 // UpstreamToken returns the user's own access token at the provider, refreshed if due. Ask again for each use: it may
 // have been renewed, or the grant may have ended, meanwhile.
 func (c *Caller) UpstreamToken(ctx context.Context) (oauth.Secret, error) {
-	return c.authority.UpstreamToken(ctx, c.GrantID)
+	return c.server.authority.UpstreamToken(ctx, c.GrantID)
 }
 
 // Userinfo asks the provider who the user is, with the user's own upstream token.
 func (c *Caller) Userinfo(ctx context.Context) (json.RawMessage, error) {
-	return c.authority.Userinfo(ctx, c.GrantID)
+	return c.server.authority.Userinfo(ctx, c.GrantID)
 }
 
 // principal is what a session is bound to: the user and the client, but not the grant, so that a new login keeps the

@@ -22,6 +22,7 @@ func (s *Server) enterSession(r *http.Request, k *call) (refuse *refusal) {
 		return refused(http.StatusBadRequest, oauth.RequestInvalid)
 	}
 	k.session, refuse = s.sessions.enter(id, &k.caller)
+	k.sessionID = id
 	return refuse
 }
 
@@ -39,6 +40,11 @@ func (s *Server) postLegacy(w http.ResponseWriter, r *http.Request, k *call) (re
 		return refuse
 	}
 	defer s.sessions.leave(k.session)
+	// An answer to a request of a connector never reaches the SDK, which did not send that.
+	if k.method == "" && k.session.peer.answered(&k.message) {
+		w.WriteHeader(http.StatusAccepted)
+		return nil
+	}
 	return s.dispatch(w, r, k)
 }
 
@@ -51,6 +57,10 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, k *call) *refu
 	st, refuse := s.openStream(w, r, k)
 	if refuse != nil {
 		return refuse
+	}
+	k.stream = st
+	if r.Method == http.MethodGet {
+		defer k.session.peer.listens(st)()
 	}
 	handler := s.legacy
 	if k.modern {

@@ -2,7 +2,6 @@ package mcp
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -27,6 +26,12 @@ type call struct {
 	opens    bool      // this initialize makes session
 	info     *auth.RequestInfo
 	own      atomic.Bool // an error in the answer is in our words or a tool's, not the SDK's
+
+	stream      *stream            // its answer; set before dispatch
+	sessionID   string             // of the older era
+	traceparent string             // for connectors; "" = none
+	views       map[*mounted]*view // looked up for this request
+	target      *target            // of methods about one prompt or resource; nil = none for this caller
 }
 
 // serve answers one request (protocol.md §7; the steps stand in doc.go). It is the only place where a refusal leaves:
@@ -97,13 +102,14 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request, k *call) *refusal 
 		return &refusal{rpc: fault, id: m.id}
 	}
 	m.id = bytes.Clone(m.id) // the buffer is used again
+	m.params = s.keepParams(&m)
 	k.message, k.modern = m, m.modern(r.Header)
 	if k.modern {
 		if fault := m.agree(r.Header); fault != nil {
 			return &refusal{rpc: fault, id: m.id}
 		}
 	}
-	if refuse := s.admit(r.Context(), k); refuse != nil {
+	if refuse := s.admit(r, k); refuse != nil {
 		return refuse
 	}
 	// The SDK reads the same bytes that were judged. The buffer goes back only after it has returned.
@@ -114,25 +120,25 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request, k *call) *refusal 
 	return s.postLegacy(w, r, k)
 }
 
-// admit is steps 5 and 6: scope, and the upstream token of tools that need it. A tool that the caller may not know of
-// is none, here already: neither its scopes nor the state of the provider may show that it exists. It all happens
-// before the SDK sees the call, since its errors come inside a 200, which no client takes for a login or a retry.
-func (s *Server) admit(ctx context.Context, k *call) *refusal {
-	if k.method == methodToolsCall {
-		var denied bool
-		var err error
-		if k.tool, denied, err = k.registry.find(ctx, &k.caller, k.name); err != nil {
-			s.metrics.called(nil, resultUnavailable)
-			return s.challenges.rejected(err)
-		}
-		if denied {
-			k.info.Reason(oauth.ToolDenied)
+// admit is steps 5 and 6: scope, and the upstream token of what needs it. What the caller may not know of does not
+// exist, here already: neither its scopes nor its headers nor the state of the provider may show that it does. It all
+// happens before the SDK sees the call, since its errors come inside a 200, which no client takes for a login or a
+// retry.
+func (s *Server) admit(r *http.Request, k *call) *refusal {
+	ctx := r.Context()
+	if err := s.find(ctx, k); err != nil {
+		s.metrics.called(nil, resultUnavailable)
+		return s.challenges.rejected(err)
+	}
+	if k.modern && k.tool != nil && len(k.tool.headers) > 0 {
+		if fault := agreeParams(k.tool.headers, r.Header, k.params); fault != nil {
+			return &refusal{rpc: fault, id: k.id}
 		}
 	}
 	if refuse := s.checkScope(k); refuse != nil {
 		return refuse
 	}
-	if k.tool == nil || !k.tool.Provider {
+	if !k.needsProvider() {
 		return nil
 	}
 	// The token itself is asked for again by the tool, when it needs it. Here it is about the status: 401 and 503 make
@@ -143,7 +149,9 @@ func (s *Server) admit(ctx context.Context, k *call) *refusal {
 		if refuse.err.Status == http.StatusUnauthorized {
 			result = resultEnded
 		}
-		s.metrics.called(k.tool, result)
+		if k.tool != nil {
+			s.metrics.called(k.tool, result)
+		}
 		return refuse
 	}
 	return nil
@@ -154,9 +162,11 @@ func (s *Server) checkScope(k *call) *refusal {
 	if !k.caller.Scope.Contains(s.challenges.baseline) {
 		return s.challenges.scope(nil)
 	}
-	if k.tool != nil && !k.caller.Scope.Contains(k.tool.Scopes) {
-		s.metrics.called(k.tool, resultScope)
-		return s.challenges.scope(k.tool.Scopes)
+	if needed := k.needs(); !k.caller.Scope.Contains(needed) {
+		if k.tool != nil {
+			s.metrics.called(k.tool, resultScope)
+		}
+		return s.challenges.scope(needed)
 	}
 	return nil
 }

@@ -25,6 +25,34 @@ const (
 	methodToolsCall  = "tools/call"
 	methodToolsList  = "tools/list"
 	methodListen     = "subscriptions/listen"
+	methodDiscover   = "server/discover"
+
+	methodPromptsList   = "prompts/list"
+	methodPromptsGet    = "prompts/get"
+	methodResourcesList = "resources/list"
+	methodTemplatesList = "resources/templates/list"
+	methodResourcesRead = "resources/read"
+	methodSubscribe     = "resources/subscribe"
+	methodUnsubscribe   = "resources/unsubscribe"
+	methodComplete      = "completion/complete"
+	methodSetLevel      = "logging/setLevel"
+)
+
+// Notifications and requests that servers send.
+const (
+	notifyProgress  = "notifications/progress"
+	notifyMessage   = "notifications/message"
+	notifyCancelled = "notifications/cancelled"
+	notifyRoots     = "notifications/roots/list_changed" // from clients
+	notifyTools     = "notifications/tools/list_changed"
+	notifyPrompts   = "notifications/prompts/list_changed"
+	notifyResources = "notifications/resources/list_changed"
+	notifyUpdated   = "notifications/resources/updated"
+	notifyElicited  = "notifications/elicitation/complete"
+	notifyAck       = "notifications/subscriptions/acknowledged"
+	askElicitation  = "elicitation/create"
+	askSampling     = "sampling/createMessage"
+	askRoots        = "roots/list"
 )
 
 // metaVersion is the member of `_meta` by which a request of the modern era names its protocol version.
@@ -38,6 +66,9 @@ type message struct {
 	name       string // params.name, for resources/read params.uri
 	version    string // _meta protocol version; "" also when it is no string
 	hasVersion bool
+	params     []byte // the object as sent, nil if there is none; in the buffer of the body
+	answer     []byte // of a response: its result or error, likewise
+	failed     bool   // answer is an error
 }
 
 // rpcError is a JSON-RPC error answer under an HTTP status. MCP's transport wants both: proxies see the status, clients
@@ -89,7 +120,8 @@ func parseMessage(data []byte) (message, *rpcError) {
 	if fault := e.fault(); fault != "" {
 		return message{id: e.answerID()}, badMessage(codeInvalidRequest, "invalid request: "+fault)
 	}
-	if e.method == "resources/read" {
+	switch e.method {
+	case methodResourcesRead, methodSubscribe, methodUnsubscribe:
 		e.name = e.uri
 	}
 	return e.message, nil
@@ -113,13 +145,16 @@ func (e *envelope) member(s *scanner, name []byte) (err error) {
 			e.hasParams = s.peek() != 'n' // null is as good as none
 			return s.value()
 		}
-		return s.object(func(name []byte) error { return e.param(s, name) })
+		start := s.pos
+		err = s.object(func(name []byte) error { return e.param(s, name) })
+		e.params = s.data[start:s.pos]
+		return err
 	case "result":
 		e.hasResult = true
-		err = s.value()
+		e.answer, err = s.raw()
 	case "error":
-		e.hasError = true
-		err = s.value()
+		e.hasError, e.failed = true, true
+		e.answer, err = s.raw()
 	default:
 		err = s.value()
 	}

@@ -10,8 +10,9 @@ import (
 // Results of tools/call, the closed set of the label.
 const (
 	resultOK          = "ok"
-	resultToolError   = "tool_error"  // the tool answered that it failed
-	resultFailed      = "failed"      // protocol error, or our own fault
+	resultToolError   = "tool_error" // the tool answered that it failed
+	resultFailed      = "failed"     // protocol error, or our own fault
+	resultInput       = "input_required"
 	resultUnknown     = "unknown"     // no such tool for this caller
 	resultScope       = "scope"       // needs more scope
 	resultEnded       = "ended"       // the grant ended before dispatch
@@ -28,6 +29,10 @@ type metrics struct {
 	sessions prometheus.Gauge       // of the older era
 	streams  prometheus.Gauge       // counted once they last
 
+	mountCalls *prometheus.CounterVec   // by connector and result
+	mountTime  *prometheus.HistogramVec // by connector
+	auto       promauto.Factory         // for what each connector adds
+
 	mu    sync.RWMutex
 	tools map[string]prometheus.Counter // of results ok, the hot ones, without the hashing of labels
 }
@@ -38,7 +43,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return &metrics{
 		calls: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "hostedmcp_mcp_calls_total",
-			Help: "Tool calls by tool and result (ok, tool_error, failed, unknown, scope, ended, unavailable).",
+			Help: "Tool calls by tool and result (ok, tool_error, input_required, failed, unknown, scope, ended, unavailable).",
 		}, []string{"tool", "result"}),
 		sessions: auto.NewGauge(prometheus.GaugeOpts{
 			Name: "hostedmcp_mcp_sessions",
@@ -48,6 +53,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "hostedmcp_mcp_streams",
 			Help: "Open streams: GET, subscriptions, and calls that take long.",
 		}),
+		mountCalls: auto.NewCounterVec(prometheus.CounterOpts{
+			Name: "hostedmcp_connector_calls_total",
+			Help: "Requests to connectors by result (ok, tool_error, input_required, error, unreachable, bad_answer, failed, busy, cancelled).",
+		}, []string{"connector", "result"}),
+		mountTime: auto.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "hostedmcp_connector_call_duration_seconds",
+			Help:    "How long connectors took for a request, with the time in which a person was asked.",
+			Buckets: []float64{.001, .005, .02, .1, .5, 2, 10, 30, 120},
+		}, []string{"connector"}),
+		auto: auto,
 	}
 }
 
@@ -67,6 +82,11 @@ func (m *metrics) expect(r *registry) {
 func (m *metrics) called(t *Tool, result string) {
 	if t == nil {
 		m.calls.WithLabelValues(otherTool, result).Inc()
+		return
+	}
+	if t.mount != nil {
+		// What a connector calls its tools is not ours to make labels of.
+		m.calls.WithLabelValues(t.mount.config.Name+"__*", result).Inc()
 		return
 	}
 	if result == resultOK {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"strings"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -20,8 +19,8 @@ import (
 func (s *Server) receive(next sdk.MethodHandler) sdk.MethodHandler {
 	return func(ctx context.Context, method string, req sdk.Request) (result sdk.Result, err error) {
 		k := callOf(req)
-		if k == nil {
-			return nil, errInternal // nothing gets here but through carryIdentity
+		if k == nil || k.method != method {
+			return nil, errInternal // nothing gets here but through carryIdentity, and as it was judged
 		}
 		// A handler runs in a goroutine of the SDK: a panic there would take the whole server down.
 		defer func() {
@@ -48,20 +47,33 @@ func (s *Server) handle(ctx context.Context, k *call, method string, req sdk.Req
 		return s.outcome(r, err)
 	case methodToolsList:
 		k.own.Store(true)
-		r := req.(*sdk.ListToolsRequest)
-		cursor := ""
-		if r.Params != nil {
-			cursor = r.Params.Cursor
-		}
-		list, err := s.listTools(ctx, k, cursor)
+		list, err := s.listTools(ctx, k)
 		return s.outcome(list, err)
 	case methodInitialize:
 		if k.opens {
 			return s.initialize(ctx, k, req, next)
 		}
+	case methodDiscover:
+		result, err := next(ctx, method, req)
+		if err != nil {
+			return nil, err
+		}
+		r, err := s.greet(ctx, k, result)
+		return s.outcome(r, err)
+	case methodListen:
+		if !k.modern {
+			return nil, errNoMethod // a subscription in a session would never end
+		}
+		k.own.Store(true)
+		r, err := s.listen(ctx, k)
+		return s.outcome(r, err)
+	case notifyRoots:
+		s.tellRoots(ctx, k)
 	}
-	if method == methodListen && !k.modern || undeclared(method) {
-		return nil, errNoMethod // a subscription in a session would never end
+	if r, ok, err := s.family(ctx, k, method); ok {
+		// the SDK puts words of its own to this one, which ours replace then
+		k.own.Store(err != errNoMethod)
+		return s.outcome(r, err)
 	}
 	return next(ctx, method, req)
 }
@@ -70,26 +82,23 @@ func (s *Server) handle(ctx context.Context, k *call, method string, req sdk.Req
 // request may be over before the SDK is.
 func (s *Server) initialize(ctx context.Context, k *call, req sdk.Request, next sdk.MethodHandler) (sdk.Result, error) {
 	var made *sdk.ServerSession
+	k.session.peer.greet(k.params)
+	k.sessionID = req.GetSession().ID()
 	s.sessions.opening(k.session)
 	defer func() { s.sessions.opened(k.session, made) }()
 	result, err := next(ctx, methodInitialize, req)
-	if err == nil {
-		made = req.GetSession().(*sdk.ServerSession)
+	if err != nil {
+		return nil, err
 	}
-	return result, err
+	made = req.GetSession().(*sdk.ServerSession)
+	r, err := s.greet(ctx, k, result)
+	return s.outcome(r, err)
 }
 
 // errNoMethod has the words of JSON-RPC 2.0 §5.1, which some clients look for.
 var errNoMethod = &jsonrpc.Error{Code: codeMethodNotFound, Message: noMethod}
 
 const noMethod = "Method not found"
-
-// undeclared reports whether method belongs to a capability that this server does not declare. The SDK would answer
-// with empty lists, by which clients could not tell (MCP, Capability negotiation).
-func undeclared(method string) bool {
-	family, _, _ := strings.Cut(method, "/")
-	return family == "prompts" || family == "resources" || family == "completion"
-}
 
 // outcome keeps the causes of our own faults from strangers. What a tool says in the protocol's own terms passes; all
 // else becomes one sentence, and its cause a line in the log.
@@ -98,8 +107,12 @@ func (s *Server) outcome(r *Result, err error) (sdk.Result, error) {
 		return r, nil
 	}
 	var protocol *jsonrpc.Error
-	if errors.As(err, &protocol) {
+	var trouble *oauth.Error
+	switch {
+	case errors.As(err, &protocol):
 		return nil, protocol
+	case errors.As(err, &trouble):
+		return nil, &jsonrpc.Error{Code: codeInternal, Message: trouble.Description()}
 	}
 	s.log.Error("MCP request failed", "cause", err)
 	return nil, errInternal
@@ -131,8 +144,13 @@ func (s *Server) callTool(ctx context.Context, k *call, req *sdk.CallToolRequest
 	if err != nil {
 		return nil, fmt.Errorf("tool %s: %w", t.Name, err)
 	}
-	if result = resultOK; r.IsError {
+	switch {
+	case r.IsError:
 		result = resultToolError
+	case r.kind == kindInput:
+		result = resultInput
+	default:
+		result = resultOK
 	}
 	// a tool does not know which era asked
 	r.modern = k.modern

@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"strconv"
 
@@ -19,7 +20,9 @@ type Result struct {
 	IsError        bool            // the call failed, as Members says too: for the metric
 
 	modern bool   // carries resultType
+	kind   string // of result, "" = complete
 	extra  string // further members of ours, each followed by a comma
+	metaAt int    // where in Members an object `_meta` begins, in which ours belongs; 0 = there is none
 }
 
 // Text is a result with one text block.
@@ -59,26 +62,42 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// MarshalJSON writes one object: `_meta` first, then the era's members, then those of the tool.
+// MarshalJSON writes one object: `_meta` first, unless the tool has one, then the era's members, then those of the tool.
 func (r *Result) MarshalJSON() ([]byte, error) {
 	out := append(make([]byte, 0, len(r.Members)+256), '{')
+	inner := r.Members
 	if len(r.Meta) > 0 {
 		meta, err := marshal(r.Meta)
 		if err != nil {
 			return nil, err
 		}
-		out = append(append(append(out, `"_meta":`...), meta...), ',')
+		if r.metaAt > 0 {
+			inner = joinMeta(r.Members, r.metaAt, meta)
+		} else {
+			out = append(append(append(out, `"_meta":`...), meta...), ',')
+		}
 	}
 	if r.modern {
-		out = append(out, `"resultType":"complete",`...)
+		out = append(append(append(out, `"resultType":"`...), cmp.Or(r.kind, "complete")...), `",`...)
 	}
 	out = append(out, r.extra...)
-	inner := trimObject(r.Members)
+	inner = trimObject(inner)
 	// nothing follows the last comma of ours
 	if len(inner) == 0 && len(out) > 1 {
 		out = out[:len(out)-1]
 	}
 	return append(append(out, inner...), '}'), nil
+}
+
+// joinMeta writes the members of meta into the object that begins at at, before its own.
+func joinMeta(object []byte, at int, meta []byte) []byte {
+	ours := trimObject(meta)
+	out := append(make([]byte, 0, len(object)+len(ours)+1), object[:at+1]...)
+	out = append(out, ours...)
+	if s := (scanner{data: object, pos: at + 1}); s.peek() != '}' {
+		out = append(out, ',')
+	}
+	return append(out, object[at+1:]...)
 }
 
 // trimObject returns what stands between the braces of an object. It copies nothing and reads nothing in between, so

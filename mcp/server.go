@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hostedmcp/auth"
+	"hostedmcp/mcp/connector"
 )
 
 // Options are what a Server is made of.
@@ -25,6 +27,11 @@ type Options struct {
 	AllowedOrigins []string // further values of Origin
 	Authority      Authority
 	Tools          []Tool // after the built-in ones
+
+	Connectors  []connector.Source // in the order in which their tools are listed
+	Credentials Credentials
+	Pins        Pins
+	StateKey    []byte // binds what connectors give clients to bring back; nil = a new one at each start
 
 	Log        *slog.Logger          // nil = discard
 	Registerer prometheus.Registerer // nil = metrics are counted but not shown
@@ -53,6 +60,14 @@ type Server struct {
 	sessions *sessions
 	streams  *streams
 	told     told
+
+	mounts      []*mounted
+	credentials Credentials
+	stateKey    []byte
+	parked      parked
+	listeners   listeners
+	grants      grants
+	background  sync.WaitGroup // of what belongs to no request
 
 	legacy, modern             http.Handler // the SDK's handlers, by era
 	legacyServer, modernServer *sdk.Server
@@ -84,8 +99,24 @@ func New(o Options) (*Server, error) {
 	s.defaults()
 	s.sessions = newSessions(o.Config, s.now, s.metrics.sessions)
 	s.streams = newStreams(o.Config.StreamsPerUser, s.silence, s.metrics.streams)
+	s.sessions.ended = s.endSession
+	s.grants = grants{server: s, idle: max(o.Config.SessionIdle.D(), o.Config.StreamMax.D())}
+	s.credentials, s.stateKey = o.Credentials, o.StateKey
+	if s.credentials.Upstream == nil {
+		s.credentials.Upstream = o.Authority.UpstreamToken
+	}
+	if s.stateKey == nil {
+		s.stateKey = []byte(rand.Text())
+	}
 	s.connect(&sdk.Implementation{Name: o.Name, Version: o.Version})
-	return s, s.SetTools(o.Tools)
+	return s, errors.Join(s.mount(&o), s.SetTools(o.Tools))
+}
+
+// endSession lets connectors end what they hold for a session.
+func (s *Server) endSession(id string) {
+	for _, m := range s.mounts {
+		m.source.EndSession(id)
+	}
 }
 
 // defaults fills in what Options leave open.
@@ -137,21 +168,9 @@ func (s *Server) SetTools(tools []Tool) error {
 	first := s.registry.Swap(r) == nil
 	s.metrics.expect(r)
 	if !first {
-		notifyChanged(s.legacyServer)
-		notifyChanged(s.modernServer)
+		s.changed(nil)
 	}
 	return nil
-}
-
-// notifyChanged makes the SDK send notifications/tools/list_changed, which it does only when its own set of tools
-// changes: one that the middleware never shows comes and goes.
-func notifyChanged(server *sdk.Server) {
-	const name = "tools-changed"
-	server.AddTool(&sdk.Tool{Name: name, InputSchema: map[string]string{"type": "object"}},
-		func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
-			return nil, errors.New("not a tool")
-		})
-	server.RemoveTools(name)
 }
 
 // Endpoint is the row of the endpoint table. It writes its own errors. They are challenges and JSON-RPC, which the
@@ -175,5 +194,7 @@ func (s *Server) Endpoint() auth.Endpoint {
 // answer first.
 func (s *Server) Close(ctx context.Context) error {
 	s.close()
-	return s.sessions.closeAll(ctx)
+	err := errors.Join(s.sessions.closeAll(ctx), s.closeConnectors(ctx))
+	s.background.Wait()
+	return err
 }

@@ -2,7 +2,9 @@ package mcp
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +23,7 @@ type sessions struct {
 	perUser int
 	now     func() time.Time
 	gauge   prometheus.Gauge
+	ended   func(id string) // a session that was open is no more
 
 	mu     sync.Mutex
 	byID   map[string]*session
@@ -42,6 +45,8 @@ type session struct {
 	last      time.Time // when the last one ended
 	gone      bool
 	over      chan struct{} // closed when gone: ends the streams
+
+	peer sessionPeer // has a lock of its own
 }
 
 // newSessions returns an empty set.
@@ -202,6 +207,9 @@ func (ss *sessions) close(s *session) {
 		return
 	}
 	go func() {
+		if s.id != "" {
+			ss.ended(s.id)
+		}
 		s.sdk.Close() // waits for handlers whose callers have gone
 		ss.mu.Lock()
 		defer ss.mu.Unlock()
@@ -222,6 +230,28 @@ func (ss *sessions) forget(s *session) {
 	ss.total--
 	if ss.users[s.subject]--; ss.users[s.subject] == 0 {
 		delete(ss.users, s.subject)
+	}
+}
+
+// has reports whether a user and client have a living session.
+func (ss *sessions) has(principal string) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for _, s := range ss.byID {
+		if s.principal == principal {
+			return true
+		}
+	}
+	return false
+}
+
+// each calls f for every living session, without the lock.
+func (ss *sessions) each(f func(*session)) {
+	ss.mu.Lock()
+	all := slices.Collect(maps.Values(ss.byID))
+	ss.mu.Unlock()
+	for _, s := range all {
+		f(s)
 	}
 }
 

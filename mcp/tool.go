@@ -28,6 +28,11 @@ type Tool struct {
 	// other error is our own fault and is told to nobody but the log; what the user should read belongs into a
 	// Result with IsError.
 	Call func(ctx context.Context, req *sdk.CallToolRequest) (*Result, error)
+
+	mount    *mounted      // the connector that has it; nil = this server
+	own      string        // the connector's name for it
+	headers  []paramHeader // that repeat its arguments
+	withheld bool          // its definition changed and nobody has accepted it: not listed, not called
 }
 
 // maxToolName is the longest name of a tool, which model vendors have set.
@@ -110,6 +115,9 @@ func (r *registry) find(ctx context.Context, c *Caller, name string) (t *Tool, d
 func (r *registry) listFor(ctx context.Context, c *Caller) ([]*Tool, error) {
 	out := make([]*Tool, 0, len(r.tools))
 	for i := range r.tools {
+		if r.tools[i].withheld {
+			continue
+		}
 		ok, err := r.tools[i].visible(ctx, c)
 		if err != nil {
 			return nil, err

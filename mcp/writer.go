@@ -179,6 +179,25 @@ func (w *writer) comment() error {
 	return w.flush.Flush()
 }
 
+// event sends a message of ours on the stream, between those of the SDK, which writes each of its own in one piece. It
+// makes a stream of an answer that has not begun. message is one line of JSON.
+func (w *writer) event(message []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.over, w.plain, w.committed && !w.stream:
+		return errStreamOver
+	case !w.committed:
+		w.committed, w.stream = true, true
+		streamHeader(w.under.Header())
+		w.under.WriteHeader(http.StatusOK)
+	}
+	if _, err := w.under.Write(append(append([]byte("event: message\ndata: "), message...), "\n\n"...)); err != nil {
+		return err
+	}
+	return w.flush.Flush()
+}
+
 // settle lets nothing more through and reports whether an answer was begun. What the SDK said with no body at all is
 // sent now. From then on the SDK's goroutines of this request write into nothing.
 func (w *writer) settle() bool {

@@ -1,0 +1,76 @@
+package mcp
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// grants notes whose calls connectors hold something for, and tells them when that grant has ended: its processes and
+// connections must not outlive it. mu guards known.
+type grants struct {
+	server *Server
+	idle   time.Duration // after which a grant without calls and sessions is forgotten
+
+	mu    sync.Mutex
+	known map[string]time.Time // grant to its last call
+}
+
+// note says that a call of k goes to a connector.
+func (g *grants) note(k *call) {
+	id := k.caller.GrantID
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.known == nil {
+		g.known = map[string]time.Time{}
+	}
+	_, known := g.known[id]
+	g.known[id] = time.Now()
+	if known {
+		return
+	}
+	principal := k.caller.principal
+	g.server.background.Go(func() { g.follow(id, principal) })
+}
+
+// follow waits for the end of a grant, or until nobody has used it for long.
+func (g *grants) follow(id, principal string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := g.server.authority.Ended(ctx, id)
+	timer := time.NewTimer(g.idle)
+	defer timer.Stop()
+	for {
+		select {
+		case <-g.server.closing:
+			return
+		case <-timer.C:
+			if !g.forget(id, principal) {
+				timer.Reset(g.idle)
+				continue
+			}
+		case <-ended:
+			g.mu.Lock()
+			delete(g.known, id)
+			g.mu.Unlock()
+		}
+		for _, m := range g.server.mounts {
+			m.source.EndGrant(id)
+		}
+		return
+	}
+}
+
+// forget takes a grant out of the books if it is idle. A session that lives may hold subscriptions without any call.
+func (g *grants) forget(id, principal string) bool {
+	if g.server.sessions.has(principal) {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if time.Since(g.known[id]) < g.idle {
+		return false
+	}
+	delete(g.known, id)
+	return true
+}
