@@ -1,0 +1,146 @@
+package admin
+
+import (
+	"encoding/json"
+	"os"
+	"time"
+
+	"hostedmcp/auth/oauth"
+	"hostedmcp/auth/story"
+)
+
+// The answers of the door, which are also what -json prints. Times are UTC in RFC 3339; what is not there is left out.
+
+// serverName is how a client knows that a hostedmcp answers at the socket.
+const serverName = "hostedmcp"
+
+type pong struct {
+	Server string `json:"server"`
+	PID    int    `json:"pid"`
+	Store  string `json:"store"`
+}
+
+type failure struct {
+	Error   string `json:"error"`
+	Request string `json:"request"`
+}
+
+// explanation is the answer of explain.
+type explanation struct {
+	Word  string `json:"word"`
+	Found string `json:"found"` // what the word is: grant, request, subject or email
+	// LogSubject is how log lines name the user, if the word is one.
+	LogSubject string        `json:"log_subject,omitempty"`
+	Stories    []story.Story `json:"stories"`
+	More       int           `json:"more,omitempty"`    // connections left out
+	Refused    []story.Story `json:"refused,omitempty"` // of requests, not of connections
+	// NoMemory says that refused requests could not be looked up: only a server that runs remembers them.
+	NoMemory bool `json:"no_memory,omitempty"`
+}
+
+// grantLine is one connection in a list.
+type grantLine struct {
+	ID         string       `json:"id"`
+	State      string       `json:"state"`
+	Subject    string       `json:"subject"`
+	Name       string       `json:"name,omitempty"`
+	Email      string       `json:"email,omitempty"`
+	Client     string       `json:"client"`
+	ClientName string       `json:"client_name,omitempty"`
+	Scope      oauth.Scope  `json:"scope"`
+	Created    time.Time    `json:"created"`
+	LastUse    time.Time    `json:"last_use,omitzero"`
+	Ended      time.Time    `json:"ended,omitzero"`
+	Reason     oauth.Reason `json:"reason,omitempty"` // why it ended
+}
+
+type grantPage struct {
+	Grants []grantLine `json:"grants"`
+	Next   string      `json:"next,omitempty"` // -after of the next page
+}
+
+// grantDetail is one connection with what the provider's side of it is like.
+type grantDetail struct {
+	grantLine
+	Resource    string         `json:"resource"`
+	RedirectURI string         `json:"redirect_uri"`
+	Groups      []string       `json:"groups,omitempty"`
+	Generation  uint32         `json:"generation"`
+	Upstream    *upstreamState `json:"upstream,omitempty"`
+	Events      int            `json:"events"`
+}
+
+// upstreamState is what is known of the provider's tokens: their times, never they themselves.
+type upstreamState struct {
+	Answered       time.Time    `json:"answered,omitzero"`
+	Expires        time.Time    `json:"expires,omitzero"`
+	RefreshExpires time.Time    `json:"refresh_expires,omitzero"`
+	Offline        bool         `json:"offline"`
+	KeepaliveAt    time.Time    `json:"keepalive,omitzero"`
+	Trouble        oauth.Reason `json:"trouble,omitempty"`
+	TroubleSince   time.Time    `json:"trouble_since,omitzero"`
+	Failures       uint32       `json:"failures,omitempty"`
+	InDoubt        bool         `json:"in_doubt,omitempty"`
+	Quarantined    bool         `json:"quarantined,omitempty"`
+	RevokeAt       time.Time    `json:"revoke_at,omitzero"`
+}
+
+// userLine is one user that an operator may mean.
+type userLine struct {
+	Subject string `json:"subject"`
+	Name    string `json:"name,omitempty"`
+	Email   string `json:"email,omitempty"`
+	Living  int    `json:"living"` // connections
+	Ended   int    `json:"ended"`  // remembered ones
+}
+
+type userPage struct {
+	Users []userLine `json:"users"`
+}
+
+// ended is the answer of both ways to end connections.
+type ended struct {
+	Ended  int          `json:"ended"`            // how many this call ended
+	Reason oauth.Reason `json:"reason,omitempty"` // of one that had ended before
+	At     time.Time    `json:"at,omitzero"`
+}
+
+// rotation is the answer of rotate-key, and step a line of what it says on the way.
+type rotation struct {
+	Key    string    `json:"key"` // master, data or signing
+	File   string    `json:"file,omitempty"`
+	Waits  bool      `json:"waits,omitempty"` // the file is for the operator to install
+	ID     string    `json:"id,omitempty"`
+	Retire time.Time `json:"retire,omitzero"` // when the replaced signing key goes
+}
+
+type step struct {
+	Done  int       `json:"done"`
+	Total int       `json:"total"`
+	Error string    `json:"error,omitempty"`
+	Key   *rotation `json:"result,omitempty"` // the last line
+}
+
+type clockState struct {
+	Trusted bool      `json:"trusted_before"`
+	Now     time.Time `json:"now"`
+}
+
+// Change is a tool definition that a connector offers now and that differs from the one that was accepted.
+type Change struct {
+	Connector string          `json:"connector"`
+	Tool      string          `json:"tool"`
+	Accepted  json.RawMessage `json:"accepted"`
+	Offered   json.RawMessage `json:"offered"`
+	At        time.Time       `json:"at,omitzero"` // when it was first seen
+}
+
+type changes struct {
+	Changes []Change `json:"changes"`
+}
+
+type accepted struct {
+	Accepted int `json:"accepted"`
+}
+
+func processID() int { return os.Getpid() }
