@@ -167,3 +167,30 @@ func TestReadSecret(t *testing.T) {
 		}
 	}
 }
+
+// systemd hands a credential over with an access list, which shows as a group bit.
+func TestReadSecretOfSystemd(t *testing.T) {
+	const root = "/run/credentials"
+	dir := filepath.Join(root, "hostedmcp-test.service")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Skip("only root can make what systemd makes: ", err)
+	}
+	t.Cleanup(func() {
+		os.RemoveAll(dir)
+		os.Remove(root) // stays if systemd has others in it
+	})
+	path := filepath.Join(dir, "provider-secret")
+	if err := os.WriteFile(path, []byte("s3cret\n"), 0o440); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := upstream.ReadSecret(path); got != "s3cret" || err != nil {
+		t.Errorf("%v", err)
+	}
+	outside := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(outside, []byte("s3cret"), 0o440); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := upstream.ReadSecret(filepath.Join(dir, "../../../"+outside)); err == nil {
+		t.Error("a path that only begins there is taken")
+	}
+}

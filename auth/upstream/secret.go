@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"hostedmcp/auth/oauth"
@@ -13,8 +14,13 @@ import (
 // maxSecret is the longest secret file read, in bytes.
 const maxSecret = 64 << 10
 
-// ReadSecret reads a credential from a file that only its owner may read, without one trailing newline. Every error
-// is one line for the operator and names the command that fixes it; none holds the content.
+// credentials is where systemd puts the credentials of a service, each service's in a folder that nobody else enters
+// (systemd.exec(5), LoadCredential). Their modes are systemd's own affair: its access lists show as group bits.
+const credentials = "/run/credentials/"
+
+// ReadSecret reads a credential from a file that only its owner may read, without one trailing newline; a file under
+// /run/credentials is systemd's, whatever its mode. Every error is one line for the operator and names the command that
+// fixes it; none holds the content.
 func ReadSecret(path string) (oauth.Secret, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -29,7 +35,7 @@ func ReadSecret(path string) (oauth.Secret, error) {
 	if !info.Mode().IsRegular() {
 		return "", fmt.Errorf("read secret %s: not a regular file", path)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if info.Mode().Perm()&0o077 != 0 && !strings.HasPrefix(filepath.Clean(path), credentials) {
 		return "", fmt.Errorf("read secret %s: others may read it: chmod 600 %s", path, path)
 	}
 	return readSecret(f, path)
