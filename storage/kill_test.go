@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,19 +18,27 @@ import (
 	"hostedmcp/storage/storagetest"
 )
 
-// killEnv tells the test binary to be the process that is killed.
-const killEnv = "HOSTEDMCP_TEST_KILLED"
+// killEnv tells the test binary to be the process that is killed, and what it does until then.
+const (
+	killEnv     = "HOSTEDMCP_TEST_KILLED"
+	killWorkEnv = "HOSTEDMCP_TEST_KILLED_AT"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(killEnv); dir != "" {
-		beKilled(dir)
+		work, arg, _ := strings.Cut(os.Getenv(killWorkEnv), " ")
+		killed[work](dir, arg)
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// beKilled makes grants and refreshes them from eight goroutines, and says on standard output what was answered.
-func beKilled(dir string) {
+// killed are the works of the process that is killed, each with an argument.
+var killed = map[string]func(dir, arg string){"": beKilled, "master": rotateToDeath, "data": rotateToDeath, "restore": restoreToDeath}
+
+// beKilled makes grants and refreshes them from eight goroutines, and says on standard output what was answered. With
+// an argument all keys are replaced meanwhile, again and again.
+func beKilled(dir, rotating string) {
 	s, err := storage.Open(context.Background(), storage.Options{Dir: dir, Issuer: storagetest.Issuer})
 	if err != nil {
 		fmt.Println("failed", err)
@@ -39,6 +48,16 @@ func beKilled(dir string) {
 	say := func(format string, args ...any) { mu.Lock(); defer mu.Unlock(); fmt.Printf(format+"\n", args...) }
 	ctx := context.Background()
 	var wg sync.WaitGroup
+	if rotating != "" {
+		wg.Go(func() {
+			for {
+				_, err := s.RotateMaster(ctx)
+				if err = errors.Join(err, s.RotateData(ctx, nil)); err != nil {
+					say("failed %v", err)
+				}
+			}
+		})
+	}
 	for i := range 8 {
 		wg.Go(func() {
 			for {
@@ -69,7 +88,7 @@ func TestKill(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for round := range 4 {
-		answered := killAfter(t, dir, 40+150*round)
+		answered := killAfter(t, dir, "", 40+150*round)
 		s, err := storage.Open(t.Context(), storage.Options{Dir: dir, Issuer: storagetest.Issuer})
 		if err != nil {
 			t.Fatalf("after the kill: %v", err)
@@ -87,9 +106,9 @@ func TestKill(t *testing.T) {
 }
 
 // killAfter runs the process until it has answered n times, and returns the last answers.
-func killAfter(t *testing.T, dir string, n int) map[string]uint32 {
+func killAfter(t *testing.T, dir, work string, n int) map[string]uint32 {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), killEnv+"="+dir)
+	cmd.Env = append(os.Environ(), killEnv+"="+dir, killWorkEnv+"="+work)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
