@@ -41,6 +41,7 @@ type Error struct {
 	Basic      bool          // add the Basic challenge to a 401 (RFC 6749 §5.2)
 	Allow      string        // the Allow header of a 405
 
+	Client   string // what the client calls itself, for a page; "" = not known, or nothing to say
 	Redirect string // complete URL to send the browser to (RFC 6749 §4.1.2.1); "" = answer here
 	Back     string // complete URL for a page's link "back to HOST"; "" = no link (RFC 9700 §4.11.2)
 
