@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"regexp"
@@ -250,4 +251,37 @@ func TestAccessTokenMemory(t *testing.T) {
 	if n := r.Auth.Remember(20_100, later.Add(time.Hour)); n != 20_000 {
 		t.Errorf("%d tokens remembered", n)
 	}
+}
+
+// protocol.md §5.6: a new signing key logs nobody out, and a retired one is neither published nor accepted, not even for
+// tokens whose signature was checked before.
+func TestSigningKeyRotated(t *testing.T) {
+	r := newRig(t, longLived())
+	published := func() string {
+		res, err := http.Get(r.Issuer + "/jwks")
+		r.must(err)
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		r.must(err)
+		return string(body)
+	}
+	old, oldToken := r.Store.SigningKeys()[0].ID, r.c.Access
+	r.calls(oldToken, "")
+	fresh, err := r.Store.RotateSigning(t.Context(), r.Clock.Now().Add(30*time.Minute))
+	r.must(err)
+	r.renewed()
+	r.calls(oldToken, "")
+	r.calls(r.c.Access, "")
+	if keys := published(); !strings.Contains(keys, old) || !strings.Contains(keys, fresh.ID) {
+		t.Errorf("published: %s", keys)
+	}
+	r.Clock.Advance(30 * time.Minute)
+	r.calls(oldToken, "token_invalid")
+	r.calls(r.c.Access, "")
+	if keys := published(); strings.Contains(keys, old) || !strings.Contains(keys, fresh.ID) {
+		t.Errorf("published after its time: %s", keys)
+	}
+	r.Restart()
+	r.calls(oldToken, "token_invalid")
+	r.calls(r.c.Access, "")
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"time"
+
+	"hostedmcp/auth/oauth"
 )
 
 // Remember puts n tokens into the memory of verified ones and returns how many it holds then.
@@ -22,4 +24,17 @@ func (s *Server) Remembered() (paused, suspected int) {
 	s.suspects.mu.Lock()
 	defer s.suspects.mu.Unlock()
 	return len(s.flights.paused), len(s.suspects.at)
+}
+
+// Exchanged returns how many exchanged tokens memory holds, and their bytes.
+func (s *Server) Exchanged() (tokens, bytes int) {
+	s.exchanges.mu.Lock()
+	defer s.exchanges.mu.Unlock()
+	return len(s.exchanges.tokens), s.exchanges.bytes
+}
+
+// KeepExchanged puts a token of n bytes into memory, good for life.
+func (s *Server) KeepExchanged(grantID, audience string, n int, life time.Duration) {
+	now := s.uptime()
+	s.exchanges.put(exchangeKey{grantID, audience}, exchanged{token: oauth.Secret(make([]byte, n)), until: now + life}, now)
 }

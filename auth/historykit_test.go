@@ -93,11 +93,11 @@ func (s *stage) shown(id string) auth.PageGrant {
 	return page.Grants[i]
 }
 
-// press posts the first form of a page that has a field of this value.
+// press posts the form of a page that ends what a field of this value names.
 func (s *stage) press(c *authtest.Client, p *authtest.Page, field, value string) *authtest.Page {
 	s.t.Helper()
 	for _, f := range p.Forms {
-		if f.Fields.Get(field) == value {
+		if f.Action.Path == "/grants/end" && f.Fields.Get(field) == value {
 			next, err := c.Browser.Submit(p, f)
 			s.must(err)
 			return next
