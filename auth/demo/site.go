@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -25,6 +26,7 @@ func (p *Provider) routes() http.Handler {
 	mux.HandleFunc("POST /revoke", p.form)
 	mux.HandleFunc("GET /userinfo", p.userinfo)
 	mux.HandleFunc("POST /userinfo", p.userinfo)
+	mux.Handle("/crm/", newCRM(p.bearer, p.opts.Now).routes())
 	if p.opts.Static != nil {
 		mux.Handle("GET /static/", p.opts.Static)
 	}
@@ -132,15 +134,10 @@ func (p *Provider) discovery(w http.ResponseWriter, _ *http.Request) {
 // userinfo answers OpenID Connect Core §5.3 in op's place: op says 403 for a revoked token, and RFC 6750 §3.1 wants
 // 401 with a challenge, which is what tells a client to refresh.
 func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
-	ctx := op.ContextWithIssuer(r.Context(), p.issuer)
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	claims, err := op.VerifyAccessToken[*oidc.AccessTokenClaims](ctx, token, p.op.AccessTokenVerifier(ctx))
+	subject, err := p.subjectOf(r)
 	info := new(oidc.UserInfo)
-	if err == nil && (!strings.EqualFold(scheme, "Bearer") || !p.store.living(claims.JWTID)) {
-		err = errSealed
-	}
 	if err == nil {
-		err = p.store.setClaims(info, claims.Subject)
+		err = p.store.setClaims(info, subject)
 	}
 	if err != nil {
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
@@ -148,6 +145,38 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusOK, info)
+}
+
+// subjectOf returns for whom the bearer token of a request was issued, by this provider, in a session that lives. An
+// error says nothing but that there is no such token.
+func (p *Provider) subjectOf(r *http.Request) (string, error) {
+	ctx := op.ContextWithIssuer(r.Context(), p.issuer)
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	claims, err := op.VerifyAccessToken[*oidc.AccessTokenClaims](ctx, token, p.op.AccessTokenVerifier(ctx))
+	if err != nil {
+		return "", err
+	}
+	if !strings.EqualFold(scheme, "Bearer") || !p.store.living(claims.JWTID) {
+		return "", errSealed
+	}
+	// The audience is our one client: the token of a provider with more of them would not be enough.
+	if !slices.Contains(claims.Audience, ClientID) {
+		return "", errSealed
+	}
+	return claims.Subject, nil
+}
+
+// bearer returns whose token a request carries.
+func (p *Provider) bearer(r *http.Request) (User, error) {
+	subject, err := p.subjectOf(r)
+	if err != nil {
+		return User{}, err
+	}
+	user, known := p.store.users[subject]
+	if !known {
+		return User{}, errSealed
+	}
+	return user, nil
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
