@@ -10,8 +10,8 @@ import (
 )
 
 // errorText is an error page's three parts but the small print: what happened, what to do. Advice names a fixed list
-// in the template in place of Todo.
-type errorText struct{ Title, What, Todo, Advice string }
+// in the template in place of Todo; Wrong is what the program's request has wrong, in place of What.
+type errorText struct{ Title, What, Wrong, Todo, Advice string }
 
 // Phrases that several pages share, so that one thing is said in one way.
 const (
@@ -19,7 +19,6 @@ const (
 	ranOut     = "This request has run out"
 	wrongly    = "The program asked wrongly"
 	later      = "Please try again in a minute"
-	noFault    = " It is not your fault, and nothing has been allowed."
 	makers     = "Tell the makers of the program; the reason below helps them."
 	notSigning = "Sign-in does not work at the moment"
 	tellAdmins = "Tell your administrators the reason below."
@@ -43,11 +42,11 @@ var errorTexts = map[oauth.Reason]errorText{
 	oauth.ClientUnknown:   {Title: "We do not know this program", What: "It was last used here a long time ago, or it was set up for another server. Nothing has been allowed.", Advice: "program"},
 	oauth.NotFound:        {Title: "There is no such page", What: "The address may be mistyped, or what it showed is gone.", Advice: "places"},
 
-	oauth.RedirectRefused: {Title: wrongly, What: "The program sent a request that we cannot accept: it wants the answer sent to an address that it did not register." + noFault, Todo: makers},
-	oauth.CIMDFailed:      {Title: wrongly, What: "The program sent a request that we cannot accept: we could not fetch its description{HOST from}." + noFault, Todo: makers},
-	oauth.CIMDInvalid:     {Title: wrongly, What: "The program sent a request that we cannot accept: its description{HOST at} has errors." + noFault, Todo: makers},
-	oauth.ScopeInvalid:    {Title: wrongly, What: "The program sent a request that we cannot accept: it asks for permissions that do not exist here." + noFault, Todo: makers},
-	oauth.TargetInvalid:   {Title: wrongly, What: "The program sent a request that we cannot accept: it asks for access to another server." + noFault, Todo: makers},
+	oauth.RedirectRefused: {Title: wrongly, Wrong: "it wants the answer sent to an address that it did not register", Todo: makers},
+	oauth.CIMDFailed:      {Title: wrongly, Wrong: "we could not fetch its description{HOST from}", Todo: makers},
+	oauth.CIMDInvalid:     {Title: wrongly, Wrong: "its description{HOST at} has errors", Todo: makers},
+	oauth.ScopeInvalid:    {Title: wrongly, Wrong: "it asks for permissions that do not exist here", Todo: makers},
+	oauth.TargetInvalid:   {Title: wrongly, Wrong: "it asks for access to another server", Todo: makers},
 
 	oauth.UpstreamUnreachable: {Title: later, What: "{P}, where you sign in, is not answering at the moment." + connected, Todo: patience},
 	oauth.UpstreamError:       {Title: later, What: "{P}, where you sign in, answers with errors at the moment." + connected, Todo: patience},
@@ -67,12 +66,13 @@ var errorTexts = map[oauth.Reason]errorText{
 }
 
 // wronglyAsked is request_invalid where the program's own request is at fault, and not a page that was left open.
-var wronglyAsked = errorText{Title: wrongly, What: "The program sent a request that we cannot accept: a part of it is missing or malformed." + noFault, Todo: makers}
+var wronglyAsked = errorText{Title: wrongly, Wrong: "a part of it is missing or malformed", Todo: makers}
 
 // errorView is the page of one refusal.
 type errorView struct {
 	base
 	errorText
+	Client               string       // what the program calls itself; "" = not known
 	Reason               oauth.Reason // as strangers may see it
 	At                   time.Time
 	BackURL, BackHost    string // RFC 9700 §4.11.2: a click, never a bounce
@@ -81,6 +81,7 @@ type errorView struct {
 
 func (p *Pages) errorPage(r *http.Request, e *oauth.Error) ([]byte, error) {
 	v := errorView{base: p.base(r), errorText: p.errorText(r, e), Reason: e.Reason.Wire(), At: p.now()}
+	v.Client = oauth.DisplayText(e.Client, 100)
 	v.RetryURL, v.RetryLabel = retry(r, e.Reason)
 	// Only ever an https URI that the client registered; whatever else came here would be a link we must not offer.
 	if u, err := url.Parse(e.Back); err == nil && u.Scheme == "https" {
@@ -104,7 +105,7 @@ func (p *Pages) errorText(r *http.Request, e *oauth.Error) errorText {
 		t = errorTexts[oauth.RequestInvalid]
 	}
 	host := documentHost(r)
-	t.What = p.fill(t.What, "{HOST from}", prefixed(" from ", host), "{HOST at}", prefixed(" at ", host))
+	t.What, t.Wrong = p.fill(t.What), p.fill(t.Wrong, "{HOST from}", prefixed(" from ", host), "{HOST at}", prefixed(" at ", host))
 	if t.Todo == again && ownForm(r.URL.Path) {
 		t.Todo = "Open “My connections” again and repeat what you did."
 	}

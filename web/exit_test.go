@@ -157,6 +157,29 @@ func TestErrorPageWays(t *testing.T) {
 	}
 }
 
+// TestErrorPageNamesClient: who asked wrongly is named as it names itself, in quotation marks (protocol.md §4.1), and on
+// no page or answer that is not about its request.
+func TestErrorPageNamesClient(t *testing.T) {
+	const rest = " sent a request that we cannot accept: it asks for access to another server. It is not your fault, and nothing has been allowed."
+	for name, want := range map[string]string{
+		"Pipeline Sync": "“Pipeline Sync”" + rest, "": "The program" + rest, "<b>x": "“<b>x”" + rest, "a\u202eb": "“ab”" + rest, "\u200b": "The program" + rest,
+	} {
+		e := oauth.Fail(oauth.InvalidTarget, oauth.TargetInvalid)
+		e.Client = name
+		expired := oauth.Fail(oauth.InvalidRequest, oauth.RequestExpired)
+		expired.Client = name
+		h := newHarness(t, failing("/wrong", true, e), failing("/late", true, expired))
+		d := parse(t, h.send("GET", "/wrong", "", "Accept", "text/html").body, nil)
+		if !d.says(want) {
+			t.Errorf("%q: page does not say %q", name, want)
+		}
+		if late := parse(t, h.send("GET", "/late", "", "Accept", "text/html").body, nil); name != "" && late.says("“") {
+			t.Errorf("%q: named where its request is not at fault", name)
+		}
+		checkJSON(t, h.send("GET", "/wrong", ""))
+	}
+}
+
 // TestPanic: `internal` outside, the stack in the log alone.
 func TestPanic(t *testing.T) {
 	early := auth.Endpoint{Path: "/early", Methods: []string{"GET"}, Page: true, Handle: func(http.ResponseWriter, *http.Request) error { panic("early fault") }}

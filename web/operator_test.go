@@ -41,7 +41,9 @@ func operator(t *testing.T, change func(*auth.StatusPage)) document {
 	if change != nil {
 		change(&p)
 	}
-	return show(t, func(w http.ResponseWriter, r *http.Request) error { return newPages(t, publicSite()).Auth().Status(w, r, p) })
+	return show(t, func(w http.ResponseWriter, r *http.Request) error {
+		return newPages(t, publicSite()).Auth().Status(w, r, p)
+	})
 }
 
 // links is the query of every link to the status page.
