@@ -28,6 +28,11 @@ func (c *command) takes() string {
 
 // commands is the table. A variable could not be: help, which it leads to, reads it.
 func commands() []command {
+	return append(connectionCommands(), serverCommands()...)
+}
+
+// connectionCommands are about people and what they have connected.
+func connectionCommands() []command {
 	return []command{
 		{
 			name: "explain", args: "WORD", min: 1, max: 1, run: explain,
@@ -70,6 +75,12 @@ it is started. The user can connect again: to keep somebody out, switch the acco
 				f.BoolVar(&o.yes, "yes", false, "")
 			},
 		},
+	}
+}
+
+// serverCommands are about the store, its keys, the connectors and the machine.
+func serverCommands() []command {
+	return []command{
 		{
 			name: "backup", args: "FILE", min: 1, max: 1, run: backup,
 			summary: "a consistent copy of the store, while the server runs",

@@ -74,17 +74,58 @@ func newRig(tb testing.TB) *rig {
 	tb.Cleanup(func() { os.RemoveAll(dir) })
 	data := filepath.Join(dir, "data")
 	r.socket = admin.DefaultConfig().Path(data)
-	r.opts = storage.Options{Dir: data, Issuer: storagetest.Issuer, TombstoneTTL: 90 * day, Log: slog.New(slog.DiscardHandler)}
+	r.opts = storage.Options{
+		Dir: data, Issuer: storagetest.Issuer, TombstoneTTL: 90 * day, Log: slog.New(slog.DiscardHandler), Reserve: 1 << 16,
+	}
 	r.clock.Use(&r.opts)
 	r.env = admin.Env{
 		Socket: r.socket, Options: func() storage.Options { return r.opts },
 		Open: func(ctx context.Context) (*storage.Store, error) { return storage.Open(ctx, r.opts) },
 		Site: story.Site{Provider: "login.example.com"},
 	}
+	r.restoreFilled()
 	r.open()
-	r.fill()
 	tb.Cleanup(r.close)
 	return r
+}
+
+// filled is the data folder with all connections in it, made once: each commit waits for the disk.
+var filled struct {
+	sync.Mutex
+	files map[string][]byte
+}
+
+func (r *rig) restoreFilled() {
+	r.Helper()
+	filled.Lock()
+	defer filled.Unlock()
+	if filled.files == nil {
+		r.open()
+		r.fill()
+		r.close()
+		filled.files = map[string][]byte{}
+		for _, name := range []string{"hostedmcp.db", "master.key"} {
+			text, err := os.ReadFile(filepath.Join(r.opts.Dir, name))
+			r.must(err)
+			filled.files[name] = text
+		}
+		return
+	}
+	r.must(os.Mkdir(r.opts.Dir, 0o700))
+	for name, text := range filled.files {
+		r.must(os.WriteFile(filepath.Join(r.opts.Dir, name), text, 0o600))
+	}
+	for _, id := range []string{idAlice, idAlice2, idEnded, idBob, idMallory} {
+		r.tokens(id)
+	}
+	r.clock.Advance(2 * time.Hour)
+}
+
+// tokens are the credentials of a connection, which no output may show.
+func (r *rig) tokens(id string) (access, refresh oauth.Secret) {
+	access, refresh = oauth.Secret("upstream-access-"+id), oauth.Secret("upstream-refresh-"+id)
+	r.secrets = append(r.secrets, access.Reveal(), refresh.Reveal())
+	return access, refresh
 }
 
 func (r *rig) must(err error) {
@@ -153,13 +194,12 @@ func (r *rig) fill() {
 
 func sum(s string) [32]byte { return sha256.Sum256([]byte(s)) }
 
-func (r *rig) secret(s string) oauth.Secret { r.secrets = append(r.secrets, s); return oauth.Secret(s) }
-
 // connect logs in and redeems the code.
 func (r *rig) connect(id, subject, name, email, client, clientName string) {
 	r.Helper()
 	key := sum("key" + id)
 	challenge := sum("verifier" + id)
+	access, refresh := r.tokens(id)
 	r.must(r.store.CreateGrant(r.Context(), storage.NewGrant{
 		Grant: storage.Grant{
 			ID: id, ClientID: client, ClientName: clientName, ClientKind: storage.ClientRegistered, Subject: subject,
@@ -168,7 +208,7 @@ func (r *rig) connect(id, subject, name, email, client, clientName string) {
 		Key:      key[:],
 		Identity: storage.Identity{Subject: subject, Name: name, Email: email, Groups: []string{"sales"}},
 		Upstream: storage.Upstream{
-			Access: r.secret("upstream-access-" + id), Refresh: r.secret("upstream-refresh-" + id), TokenType: "Bearer",
+			Access: access, Refresh: refresh, TokenType: "Bearer",
 			Expires: r.clock.Now().Add(day), RefreshExpires: r.clock.Now().Add(40 * day),
 		},
 		CodeHash: sum("code" + id),
