@@ -177,6 +177,15 @@ var histories = []struct {
 		s.Clock.Advance(11 * time.Second)
 		_, _ = s.c.Renew()
 	}, oauth.UpstreamLost},
+	{"§8.3 restored from an old backup, strict", rotating(upstream.RotationStrict), func(s *stage) {
+		backup := s.Backup()
+		s.due()
+		s.renewed()
+		s.Restore(backup)
+		s.signIn(s.c, "alice")
+		s.due()
+		_, _ = s.c.Renew()
+	}, oauth.UpstreamLost},
 	{"§8.2 provider's answer lost, reuse", authtest.ServerOptions{}, broken(authtest.Fault{After: true, Reset: true}), oauth.UpstreamInDoubt},
 	{"§8.2 refused once in unknown words", authtest.ServerOptions{}, saying("Something new"), oauth.UpstreamSuspect},
 	{"§8.2 provider on a wrong database", longSuspect(), func(s *stage) {
@@ -361,9 +370,41 @@ func TestHistoryClockWrong(t *testing.T) {
 	s.agree(s.id, oauth.GrantIdle)
 }
 
-// §5.3 row 9, §8.3: an old backup is told by a client that is ahead of it; while the provider cannot say more, that is
-// the reason.
+// §8.3: a restored backup is the reason of every connection until the provider has answered, and none for those that
+// ended since; the client is ahead of it and goes on.
 func TestHistoryRestored(t *testing.T) {
+	s := newStage(t, authtest.ServerOptions{})
+	ended := s.sibling()
+	backup := s.Backup()
+	s.Clock.Advance(time.Hour)
+	s.renewed()
+	s.must(s.Auth.EndByOperator(t.Context(), ended, ""))
+	s.Restore(backup)
+	s.signIn(s.c, "alice")
+	s.ended(ended, oauth.AdminRevoked)
+
+	told, text := s.explain(s.id)
+	events, err := s.Store.Events(s.id)
+	s.must(err)
+	if !strings.HasPrefix(text, "restored: in trouble. ") || told.State != story.Trouble || events[len(events)-1].Reason != oauth.Restored {
+		t.Errorf("last event %s\n%s", events[len(events)-1].Reason, text)
+	}
+	if !s.logged(map[string]string{"msg": "event", "reason": "restored"}) || s.metric("hostedmcp_in_doubt", nil) != 1 {
+		t.Errorf("log, or %v in doubt", s.metric("hostedmcp_in_doubt", nil))
+	}
+	if g := s.shown(s.id); g.Reason != oauth.Restored || g.State != "Being checked" || g.Kind != "trouble" {
+		t.Errorf("the page says %q %q", g.State, g.Reason)
+	}
+	s.Clock.Advance(11 * time.Second)
+	s.renewed()
+	if s.noted(s.id, oauth.RefreshAhead) != 1 {
+		t.Error("the journal does not say refresh_ahead")
+	}
+	s.well(s.id, oauth.RefreshOK)
+}
+
+// §5.3 row 9: a client that is ahead, while the provider cannot be asked.
+func TestHistoryAhead(t *testing.T) {
 	s := newStage(t, authtest.ServerOptions{})
 	s.Provider.Down()
 	s.Clock.Advance(11 * time.Second)

@@ -176,6 +176,15 @@ func (s *Server) start() {
 	s.Registry = prometheus.NewRegistry()
 	log := slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	observer := auth.NewObserver(s.Registry, log)
+	var err error
+	if s.Store, err = storage.Open(context.Background(), s.storage(observer, log)); err != nil {
+		s.tb.Fatal(err)
+	}
+	s.serve(log, observer)
+}
+
+// storage is how the store is opened, and restored.
+func (s *Server) storage(observer *auth.Observer, log *slog.Logger) storage.Options {
 	so := storage.Options{
 		Dir: s.dir, Issuer: s.Issuer, Now: s.Clock.Now, Uptime: s.Clock.Uptime, OnEvent: observer.Event, OnEnd: observer.End, OnAlarm: observer.Alarm, Log: log,
 		TombstoneTTL: auth.DefaultTokens().TombstoneTTL.D(),
@@ -183,11 +192,7 @@ func (s *Server) start() {
 	if s.options.Storage != nil {
 		s.options.Storage(&so)
 	}
-	var err error
-	if s.Store, err = storage.Open(context.Background(), so); err != nil {
-		s.tb.Fatal(err)
-	}
-	s.serve(log, observer)
+	return so
 }
 
 // serve wires the packages as main does.
