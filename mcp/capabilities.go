@@ -91,16 +91,31 @@ func (c *capabilities) declared(method string) bool {
 	return true
 }
 
-// capabilitiesFor returns the union over the connectors that the caller may know of, as they were last seen.
+// capabilitiesFor returns the union over the connectors that the caller may know of, as they were last seen. Those that
+// were never seen are looked at first: a request of the modern era may be the first that anybody makes.
 func (s *Server) capabilitiesFor(ctx context.Context, k *call) (capabilities, error) {
 	var all capabilities
 	mounts, err := s.visibleMounts(ctx, &k.caller)
+	if err != nil {
+		return all, err
+	}
+	var unseen []*mounted
+	for _, m := range mounts {
+		if m.caps.Load() == nil {
+			unseen = append(unseen, m)
+		}
+	}
+	if len(unseen) > 0 {
+		wait, cancel := context.WithTimeout(ctx, greetingWait)
+		defer cancel()
+		s.lookAll(wait, k, unseen)
+	}
 	for _, m := range mounts {
 		if c := m.caps.Load(); c != nil {
 			all.union(c)
 		}
 	}
-	return all, err
+	return all, nil
 }
 
 // greetingWait bounds how long a greeting waits for connectors that were never seen.
@@ -112,10 +127,10 @@ func (s *Server) greet(ctx context.Context, k *call, result sdk.Result) (*Result
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, greetingWait)
+	wait, cancel := context.WithTimeout(ctx, greetingWait)
 	defer cancel()
 	var texts []string
-	for _, v := range s.lookAll(ctx, k, mounts) {
+	for _, v := range s.lookAll(wait, k, mounts) {
 		if v.instruction != "" {
 			texts = append(texts, v.heading(len(mounts) > 1)+v.instruction)
 		}

@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"context"
+	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -28,4 +29,14 @@ func (s *Server) LegacySessions() (n int) {
 		n++
 	}
 	return n
+}
+
+// CursorOf is the cursor that would follow a name.
+func CursorOf(name string) string { return cursorOf(name) }
+
+// SetPatience sets how long calls wait for their turn at the connectors.
+func (s *Server) SetPatience(d time.Duration) {
+	for _, m := range s.mounts {
+		m.gate.patience = d
+	}
 }

@@ -30,7 +30,7 @@ func (g *grants) note(k *call) {
 		return
 	}
 	principal := k.caller.principal
-	g.server.background.Go(func() { g.follow(id, principal) })
+	g.server.background.start(func() { g.follow(id, principal) })
 }
 
 // follow waits for the end of a grant, or until nobody has used it for long.

@@ -185,7 +185,7 @@ func (s *Server) changed(m *mounted) {
 	if m != nil {
 		rule = m.whole
 	}
-	s.background.Go(func() {
+	s.background.start(func() {
 		defer s.recovered("list_changed")
 		s.announce(&rule, m != nil)
 	})

@@ -67,7 +67,7 @@ type Server struct {
 	parked      parked
 	listeners   listeners
 	grants      grants
-	background  sync.WaitGroup // of what belongs to no request
+	background  background // what belongs to no request
 
 	legacy, modern             http.Handler // the SDK's handlers, by era
 	legacyServer, modernServer *sdk.Server
@@ -195,6 +195,6 @@ func (s *Server) Endpoint() auth.Endpoint {
 func (s *Server) Close(ctx context.Context) error {
 	s.close()
 	err := errors.Join(s.sessions.closeAll(ctx), s.closeConnectors(ctx))
-	s.background.Wait()
+	s.background.wait()
 	return err
 }
