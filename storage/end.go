@@ -8,7 +8,8 @@ import (
 )
 
 // EndGrant ends a grant and says whether this call did it: an ended one stays as it is. Once it returns, access tokens
-// are dead and no refresh that comes later succeeds. Errors: ErrNotFound, ErrUnavailable.
+// are dead and no refresh that comes later succeeds. Errors: ErrNotFound; ErrUnavailable, and a further call then says so
+// too until it is certain, or the end. OnEnd is told once.
 func (s *Store) EndGrant(ctx context.Context, id string, reason oauth.Reason, e Event) (ended bool, err error) {
 	err = s.write(ctx, func(t *txn) error {
 		ended = false
@@ -17,6 +18,7 @@ func (s *Store) EndGrant(ctx context.Context, id string, reason oauth.Reason, e 
 			return ErrNotFound
 		}
 		if !g.Living() {
+			ended = s.indoubt.ends(id) // by the call whose retry this is
 			return nil
 		}
 		t.end(g, reason, e)

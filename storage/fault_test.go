@@ -219,6 +219,92 @@ func (h *harness) takeAgain(r storage.Request) {
 	}
 }
 
+// TestEndInDoubt: an end that readers see and the disk may not have is told once, when it is certain, and no call rests
+// on it before.
+func TestEndInDoubt(t *testing.T) {
+	t.Parallel()
+	for _, retry := range []bool{true, false} {
+		ends := map[string]int{}
+		var mu sync.Mutex
+		h := newHarness(t, func(o *storage.Options) {
+			o.OnEnd = func(id string, _ oauth.Reason) { mu.Lock(); defer mu.Unlock(); ends[id]++ }
+		})
+		told := func(id string) int { mu.Lock(); defer mu.Unlock(); return ends[id] }
+		l, other := h.connect(), h.connect(alice(1))
+		h.reopen()
+		var bad atomic.Bool
+		h.FailCommits(func(real func() error) error {
+			if err := real(); err != nil || !bad.Load() {
+				return err
+			}
+			return errDisk
+		})
+		bad.Store(true)
+		for range 3 {
+			if ended, err := h.EndGrant(t.Context(), l.id, oauth.UserRevoked, storage.Event{}); ended || !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("while the disk is bad: %v, %v", ended, err)
+			}
+		}
+		if n, err := h.EndSubject(t.Context(), "alice", oauth.UserRevoked, storage.Event{}); n != 0 || !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("EndSubject: %d, %v", n, err)
+		}
+		if told(l.id) != 0 {
+			t.Error("OnEnd was told of what is not certain")
+		}
+		h.mu.Lock()
+		h.told = nil
+		h.mu.Unlock()
+		bad.Store(false)
+		if retry {
+			if _, err := h.EndGrant(t.Context(), l.id, oauth.UserRevoked, storage.Event{}); err != nil {
+				t.Errorf("the retry: %v", err)
+			}
+		}
+		for told(l.id) == 0 { // without a retry by itself, within half a second
+			time.Sleep(time.Millisecond)
+		}
+		if ended, err := h.EndGrant(t.Context(), l.id, oauth.UserRevoked, storage.Event{}); ended || err != nil {
+			t.Errorf("once more: %v, %v", ended, err)
+		}
+		if told(l.id) != 1 || told(other.id) != 0 {
+			t.Errorf("OnEnd was told %v", ends)
+		}
+		h.wantStory(l.id, "signed_in", "code_redeemed", "user_revoked")
+		h.mu.Lock()
+		if len(h.told) != 1 || h.told[0].Reason != oauth.UserRevoked {
+			t.Errorf("OnEvent was told %v", h.told)
+		}
+		h.mu.Unlock()
+		h.check()
+	}
+}
+
+// TestVerdictsMakeNoDiskWell: a transition that only reads says nothing of the disk.
+func TestVerdictsMakeNoDiskWell(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	l := h.connect()
+	h.end(l.id)
+	h.reopen()
+	var bad atomic.Bool
+	h.FailCommits(func(real func() error) error {
+		if bad.Load() {
+			return errDisk
+		}
+		return real()
+	})
+	bad.Store(true)
+	if err := h.SavePins(t.Context(), []storage.Pin{{Connector: "crm"}}); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("SavePins: %v", err)
+	}
+	if _, err := h.EndGrant(t.Context(), l.id, oauth.UserRevoked, storage.Event{}); err != nil {
+		t.Errorf("a verdict by reading: %v", err)
+	}
+	if h.Ready() == nil {
+		t.Error("ready, although no commit went through")
+	}
+}
+
 // TestBatchInDoubt: a batch whose commit failed but had happened is not run again, job by job: the code would be a
 // replay of itself, the request finished.
 func TestBatchInDoubt(t *testing.T) {

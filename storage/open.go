@@ -39,6 +39,7 @@ type Store struct {
 	stopped  chan struct{}
 	closing  sync.RWMutex
 	closed   bool
+	indoubt  indoubt
 	trouble  atomic.Pointer[error]
 	commitTx func(*bolt.Tx) error // (*bolt.Tx).Commit; the tests let it fail
 

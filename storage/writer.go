@@ -26,6 +26,7 @@ type job struct {
 	err    error // verdict or fault
 	events []Event
 	ended  []ended
+	late   func() // tells what an earlier commit left in doubt; nil = nothing
 }
 
 // write runs one transition and returns its verdict (a refusal) or ErrUnavailable. Once handed over it is waited for,
@@ -36,12 +37,10 @@ func (s *Store) write(ctx context.Context, run func(*txn) error) error {
 		return unavailable(err)
 	}
 	<-j.done
-	for _, e := range j.events {
-		s.opt.OnEvent(e)
+	if j.late != nil {
+		j.late()
 	}
-	for _, e := range j.ended {
-		s.opt.OnEnd(e.grant, e.reason)
-	}
+	s.tell(j.events, j.ended)
 	var verdict refusal
 	if j.err != nil && !errors.As(j.err, &verdict) {
 		return unavailable(j.err)
@@ -94,9 +93,21 @@ func (s *Store) writer() {
 			s.batch(s.gather(j))
 		case <-probe.C:
 			if s.Ready() != nil {
-				s.condition(s.settle())
+				s.probe()
 			}
 		}
+	}
+}
+
+// probe learns whether the disk takes commits again.
+func (s *Store) probe() {
+	err := s.settle()
+	s.condition(err)
+	if err != nil {
+		return
+	}
+	if tell := s.settled(); tell != nil {
+		go tell() // whoever is told may call the store, which waits for us
 	}
 }
 
@@ -144,6 +155,15 @@ func (s *Store) batch(jobs []*job) {
 // forget makes j a transition that did not happen.
 func (j *job) forget(err error) { j.err, j.events, j.ended = err, nil, nil }
 
+// wrote tells the jobs that they are on the disk, with everything before them.
+func (s *Store) wrote(jobs []*job) {
+	tell := s.settled()
+	for _, j := range jobs {
+		j.late = tell
+	}
+	s.condition(nil)
+}
+
 // diskError is a transaction that could not begin or commit, as opposed to a transition that could not be run.
 type diskError struct {
 	error
@@ -154,40 +174,47 @@ func (e diskError) Unwrap() error { return e.error }
 
 // commit runs jobs in one transaction. After an error none of them has happened, as far as anybody can know.
 func (s *Store) commit(jobs []*job) error {
-	err := s.try(jobs)
-	if err != nil {
-		for _, j := range jobs {
-			j.forget(err)
+	synced, err := s.try(jobs)
+	if err == nil {
+		if synced {
+			s.wrote(jobs)
 		}
+		return nil
 	}
 	var disk diskError
-	if err == nil || errors.As(err, &disk) {
+	if errors.As(err, &disk) {
+		if disk.visible {
+			s.indoubt.note(jobs)
+		}
 		s.condition(err)
+	}
+	for _, j := range jobs {
+		j.forget(err)
 	}
 	return err
 }
 
-// try is one attempt. A batch in which nobody wrote (verdicts only) costs no sync.
-func (s *Store) try(jobs []*job) error {
+// try is one attempt. A batch in which nobody wrote (verdicts only) costs no sync, unless it read what is in doubt.
+func (s *Store) try(jobs []*job) (synced bool, err error) {
 	tx, err := s.db.Begin(true)
 	if err != nil {
-		return diskError{error: err}
+		return false, diskError{error: err}
 	}
-	dirty := false
+	dirty := s.indoubt.is
 	for _, j := range jobs {
 		t := &txn{Store: s, tx: tx, now: s.Now()}
 		if err := j.attempt(t); err != nil {
 			_ = tx.Rollback()
-			return err
+			return false, err
 		}
 		dirty = dirty || t.dirty
 	}
 	if !dirty {
 		_ = tx.Rollback()
-		return nil
+		return false, nil
 	}
 	s.clock.stamp(&txn{Store: s, tx: tx, now: s.Now()})
-	return s.sync(tx, len(jobs))
+	return true, s.sync(tx, len(jobs))
 }
 
 // attempt runs the transition. A panic in it is our own fault (503), not the end of the process: nothing of the batch
