@@ -55,6 +55,112 @@ func TestLogLine(t *testing.T) {
 	}
 }
 
+// TestRequestNamed: every answer, whatever it is, carries the id under which its one line can be found; an error page
+// shows it to people (issue "one line per request").
+func TestRequestNamed(t *testing.T) {
+	away := oauth.Fail(oauth.AccessDenied, oauth.ConsentDenied)
+	away.Redirect = "https://sync.example.net/cb?error=access_denied"
+	h := newHarness(t, failing("/refused", true, oauth.Fail(oauth.InvalidRequest, oauth.RequestExpired)), failing("/trouble", true, errors.New("disk full")),
+		failing("/away", true, away), handling(auth.Endpoint{Path: "/panic", Methods: []string{"GET"}, Page: true,
+			Handle: func(http.ResponseWriter, *http.Request) error { panic("fault") }}))
+	const html = "text/html"
+	for _, c := range []struct {
+		what, method, target, accept, body, media string
+		status                                    int
+		reason                                    oauth.Reason
+	}{
+		{"well", "GET", "/jwks", "", "", "", 200, oauth.OK},
+		{"a page", "GET", "/", html, "", "", 200, oauth.OK},
+		{"refused, page", "GET", "/refused", html, "", "", 400, oauth.RequestExpired},
+		{"refused, JSON", "GET", "/refused", "", "", "", 400, oauth.RequestExpired},
+		{"trouble, page", "GET", "/trouble", html, "", "", 503, oauth.Internal},
+		{"trouble, JSON", "GET", "/trouble", "", "", "", 503, oauth.Internal},
+		{"panic", "GET", "/panic", html, "", "", 503, oauth.Internal},
+		{"redirect", "GET", "/away", html, "", "", 303, oauth.ConsentDenied},
+		{"no such page", "GET", "/nothing", html, "", "", 404, oauth.NotFound},
+		{"no such endpoint", "POST", "/nothing", "", "", "", 404, oauth.NotFound},
+		{"method", "PUT", "/token", "", "", "", 405, oauth.MethodRefused},
+		{"media type", "POST", "/token", "", "{}", "application/json", 415, oauth.RequestInvalid},
+		{"size", "POST", "/token", "", strings.Repeat("a", 65), form, 413, oauth.RequestInvalid},
+		{"preflight", "OPTIONS", "/token", "", "", "", 204, oauth.OK},
+		{"ready", "GET", "/readyz", "", "", "", 200, oauth.OK},
+		{"static", "GET", "/static/style.css", "", "", "", 200, oauth.OK},
+	} {
+		before := len(h.log.String())
+		got := h.send(c.method, c.target, c.body, "Accept", c.accept, "Content-Type", c.media)
+		id := got.Header.Get("X-Request-Id")
+		if len(id) != 26 || got.StatusCode != c.status {
+			t.Errorf("%s: %d, id %q", c.what, got.StatusCode, id)
+		}
+		if c.accept == html && c.status >= 400 && !parse(t, got.body, got.Header).says("Request "+id) {
+			t.Errorf("%s: the page does not show %s", c.what, id)
+		}
+		line := requestLine(t, h.log, before)
+		if line["request"] != id || line["status"] != float64(c.status) || line["reason"] != string(c.reason) || line["duration_us"] == nil || line["route"] == nil {
+			t.Errorf("%s: %v", c.what, line)
+		}
+	}
+}
+
+// requestLine is the one line "request" that the log got after its first n bytes.
+func requestLine(t *testing.T, log *lines, n int) map[string]any {
+	t.Helper()
+	var found []map[string]any
+	for s := range strings.Lines(log.await(n, `"msg":"request"`)) {
+		var line map[string]any
+		if err := json.Unmarshal([]byte(s), &line); err != nil {
+			t.Fatal(err)
+		}
+		if line["msg"] == "request" {
+			found = append(found, line)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("%d lines: %s", len(found), log.String()[n:])
+	}
+	return found[0]
+}
+
+// TestLogNoSecret: at the level that tells most, nothing that a request or an answer carries is in a line, wherever it
+// stands and however the request ends.
+func TestLogNoSecret(t *testing.T) {
+	const secret = "S3CRET"
+	log := &lines{}
+	speak := func(err error) func(http.ResponseWriter, *http.Request) error {
+		return func(w http.ResponseWriter, r *http.Request) error {
+			http.SetCookie(w, &http.Cookie{Name: "signin", Value: secret})
+			if err == nil {
+				fmt.Fprint(w, "hmcp_rt_"+secret)
+			}
+			return err
+		}
+	}
+	redirect := oauth.Fail(oauth.AccessDenied, oauth.AccessRule)
+	redirect.Redirect = "https://sync.example.net/cb?state=" + secret
+	h := newHarness(t, func(o *web.Options) { o.Log = web.NewLogger(web.LogConfig{Level: "debug", Format: "json"}, log) }, handling(
+		auth.Endpoint{Path: "/well", Methods: []string{"GET", "POST"}, MaxBody: 1 << 10, Handle: speak(nil)},
+		auth.Endpoint{Path: "/refused", Methods: []string{"GET", "POST"}, MaxBody: 1 << 10, Page: true, Handle: speak(oauth.Fail(oauth.InvalidGrant, oauth.CodeInvalid).Because(errors.New("code hmcp_ac_" + secret)))},
+		auth.Endpoint{Path: "/away", Methods: []string{"GET", "POST"}, MaxBody: 1 << 10, Page: true, Handle: speak(redirect)},
+		auth.Endpoint{Path: "/panic", Methods: []string{"GET", "POST"}, MaxBody: 1 << 10, Handle: func(http.ResponseWriter, *http.Request) error { panic("Bearer " + secret) }}))
+	headers := []string{"Authorization", "Bearer " + secret, "Cookie", "__Host-hostedmcp_signin=" + secret, "User-Agent", secret, "Referer", "https://x.example/" + secret,
+		"Origin", "https://" + secret, "X-Forwarded-For", secret, "X-Request-Id", secret, "Traceparent", secret, "Tracestate", secret, "Mcp-Session-Id", secret, "Content-Type", form}
+	sent := 0
+	for _, path := range []string{"/well", "/refused", "/away", "/panic", "/" + secret, "/well/" + secret} {
+		for _, method := range []string{"GET", "POST", secret} {
+			body := ""
+			if method == "POST" {
+				body = "refresh_token=" + secret
+			}
+			h.send(method, path+"?code="+secret, body, headers...)
+			sent++
+		}
+	}
+	h.server.Close()
+	if got := log.String(); strings.Contains(got, secret) || strings.Count(got, `"msg":"request"`) != sent {
+		t.Errorf("log: %s", got)
+	}
+}
+
 // TestLogClosedSets: what a stranger invents becomes neither a label nor part of a line.
 func TestLogClosedSets(t *testing.T) {
 	reg := prometheus.NewRegistry()

@@ -121,7 +121,9 @@ func TestRefusalsWhateverTheLevel(t *testing.T) {
 	h := newHarness(t, func(o *web.Options) {
 		o.Refusals, o.Log = ring, web.NewLogger(web.LogConfig{Level: "error", Format: "json"}, io.Discard)
 	})
-	if got := h.send("GET", "/nothing", ""); len(ring.Find(got.Header.Get("X-Request-Id"))) != 1 {
+	got := h.send("GET", "/nothing", "")
+	h.server.Close()
+	if len(ring.Find(got.Header.Get("X-Request-Id"))) != 1 {
 		t.Error("not remembered")
 	}
 }

@@ -38,14 +38,32 @@ func newPages(t *testing.T, site web.Site) *web.Pages {
 
 // lines is a log that tests read while the server writes it.
 type lines struct {
-	mu  sync.Mutex
-	buf strings.Builder
+	mu    sync.Mutex
+	buf   strings.Builder
+	grown *sync.Cond // of mu; nil until somebody waits
 }
 
 func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.grown != nil {
+		l.grown.Broadcast()
+	}
 	return l.buf.Write(p)
+}
+
+// await returns what was written after the first n bytes, once that holds s: an answer may reach its client before
+// its line is written.
+func (l *lines) await(n int, s string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.grown == nil {
+		l.grown = sync.NewCond(&l.mu)
+	}
+	for !strings.Contains(l.buf.String()[n:], s) {
+		l.grown.Wait()
+	}
+	return l.buf.String()[n:]
 }
 
 func (l *lines) String() string {
