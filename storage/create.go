@@ -51,7 +51,7 @@ func (t *txn) newRecord(n NewGrant) *grantRecord {
 		Subject: n.Grant.Subject, Scope: n.Grant.Scope, Resource: n.Grant.Resource, RedirectURI: n.Grant.RedirectURI,
 		Sid: n.Grant.Sid, Created: t.now, LastUse: t.now, Answered: t.now,
 	}}
-	g.key = t.keys.Load().ring.Seal("family", n.Key, grantsBucket.ad(g.ID))
+	g.key = t.ring().Seal("family", n.Key, grantsBucket.ad(g.ID))
 	g.look = t.nextLook(g, n.Limits)
 	return g
 }

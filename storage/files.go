@@ -103,8 +103,7 @@ func (o Options) masterKeys() ([]seal.Key, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
-	old, _ := filepath.Glob(path + replacedMark + "*")
-	for _, path := range old {
+	for _, path := range beside(path, replacedMark) {
 		if key, err := readKey(path, false); err == nil {
 			keys = append(keys, key)
 		}
@@ -170,12 +169,24 @@ const tempOld = time.Hour
 
 // dropTemps removes what a crash left beside path.
 func dropTemps(path string) {
-	left, _ := filepath.Glob(path + "." + strings.Repeat("[A-Z2-7]", len(rand.Text())) + tempEnd)
-	for _, temp := range left {
-		if info, err := os.Lstat(temp); err == nil && time.Since(info.ModTime()) > tempOld {
+	for _, temp := range beside(path, ".") {
+		random := strings.TrimSuffix(strings.TrimPrefix(temp, path+"."), tempEnd)
+		ours := len(temp) == len(tempName(path)) && strings.Trim(random, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
+		if info, err := os.Lstat(temp); err == nil && ours && time.Since(info.ModTime()) > tempOld {
 			_ = os.Remove(temp)
 		}
 	}
+}
+
+// beside returns the paths that begin with that of a file and a mark.
+func beside(path, mark string) (found []string) {
+	entries, _ := os.ReadDir(filepath.Dir(path))
+	for _, e := range entries {
+		if name := filepath.Base(path) + mark; strings.HasPrefix(e.Name(), name) {
+			found = append(found, filepath.Join(filepath.Dir(path), e.Name()))
+		}
+	}
+	return found
 }
 
 // renameNew never renames over an existing file: fs.ErrExist then.

@@ -167,7 +167,7 @@ func (s *Store) GrantKey(id string) (key []byte, err error) {
 			return ErrNotFound
 		}
 		// Sealed for itself, in a record that is in clear: Grant, at every call, opens nothing.
-		key, err = t.keys.Load().ring.Open("family", g.key, grantsBucket.ad(id))
+		key, err = t.ring().Open("family", g.key, grantsBucket.ad(id))
 		if err != nil {
 			t.fail(errDamaged)
 		}

@@ -42,6 +42,14 @@ func (t *txn) readKeys(masters []seal.Key) (k *keyring, settled bool, err error)
 	return k, settled, nil
 }
 
+// ring is what a transaction seals and opens with.
+func (t *txn) ring() *seal.Ring {
+	if t.only != nil {
+		return t.only
+	}
+	return t.keys.Load().ring
+}
+
 // unwrap tries master keys on the ring as it is wrapped, and as it is wrapped for a new master key on its way.
 func (t *txn) unwrap(masters []seal.Key) (keys seal.Keys, settled bool, err error) {
 	for i, master := range masters {
@@ -67,12 +75,16 @@ func (t *txn) wrap(k *keyring) {
 	t.del(metaBucket, keysHandedKey)
 }
 
-// reloadKeys brings the keys in memory to what the file shows after a transition on them, whatever became of it.
-func (s *Store) reloadKeys(master seal.Key) {
+// reloadKeys brings the keys in memory to what the file shows after a transition on them, whatever became of it. The
+// master key is the one given, none = as before.
+func (s *Store) reloadKeys(master ...seal.Key) {
 	s.keysMu.Lock() // or the older of two readings would win
 	defer s.keysMu.Unlock()
+	if len(master) == 0 {
+		master = []seal.Key{s.keys.Load().master}
+	}
 	_ = s.view(func(t *txn) error {
-		fresh, _, err := t.readKeys([]seal.Key{master})
+		fresh, _, err := t.readKeys(master)
 		if err == nil {
 			s.keys.Store(fresh)
 		}

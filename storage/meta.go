@@ -114,7 +114,7 @@ func (s *Store) readClear(t *txn) error {
 
 // saveMeta and loadMeta keep a sealed record in meta, whose other values are in clear or wrapped.
 func (t *txn) saveMeta(key string, r record) {
-	t.put(metaBucket, key, t.keys.Load().ring.Seal("record/meta", encode(r), metaBucket.ad(key)))
+	t.put(metaBucket, key, t.ring().Seal("record/meta", encode(r), metaBucket.ad(key)))
 }
 
 func (t *txn) loadMeta(ring *seal.Ring, key string, r record) bool {

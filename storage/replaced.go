@@ -178,7 +178,7 @@ func (t *txn) entomb(was, g *grantRecord, parts *remains) {
 	if was != nil {
 		t.forget(was)
 	}
-	g.key = t.keys.Load().ring.Seal("family", parts.key, grantsBucket.ad(g.ID))
+	g.key = t.ring().Seal("family", parts.key, grantsBucket.ad(g.ID))
 	g.State = 0
 	t.setState(g, StateEnded)
 	t.index(subjectPrefix(indexEnded, g.Subject), g.ID)

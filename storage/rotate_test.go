@@ -271,7 +271,7 @@ func TestRotateFails(t *testing.T) {
 	} {
 		for _, happened := range []bool{false, true} {
 			for failing := 1; ; failing++ {
-				h := newHarness(t)
+				h := newHarness(t, func(o *storage.Options) { o.Dir = memory(t) })
 				_, check := h.fill()
 				h.reopen()
 				var on, failed atomic.Bool
@@ -302,9 +302,8 @@ func TestRotateFails(t *testing.T) {
 				if !errors.Is(err, storage.ErrUnavailable) {
 					t.Errorf("%s, commit %d failed (happened %v): %v", what, failing, happened, err)
 				}
-				for h.Ready() != nil {
-					time.Sleep(time.Millisecond)
-				}
+				h.must(h.SavePins(t.Context(), []storage.Pin{{Connector: "crm", Tool: "get", Definition: definition(1), Seen: time.Unix(1, 0)}}))
+				h.must(h.Ready())
 				check()
 				h.reopen()
 				check()

@@ -197,7 +197,7 @@ func (t *txn) stale(b bucket, key string, value []byte) bool {
 		}
 		value = g.key
 	}
-	return len(value) > 0 && seal.KeyOf(value) != t.keys.Load().ring.Current() // the empty ones are index entries
+	return len(value) > 0 && seal.KeyOf(value) != t.ring().Current() // the empty ones are index entries
 }
 
 // reseal seals one value anew, if nobody did meanwhile.
@@ -206,7 +206,7 @@ func (t *txn) reseal(b bucket, key string) {
 	if value == nil || !t.stale(b, key, value) {
 		return
 	}
-	ring := t.keys.Load().ring
+	ring := t.ring()
 	if g, ok := t.grant(key); ok && b.name == grantsBucket.name {
 		plain, err := ring.Open("family", g.key, b.ad(key))
 		if err != nil {

@@ -123,7 +123,7 @@ func (s *Store) RotateSigning(ctx context.Context, retire time.Time) (SigningKey
 func (s *Store) changeSigning(ctx context.Context, change func(*txn, []SigningKey) []SigningKey) error {
 	err := s.write(ctx, func(t *txn) error {
 		var all signingKeys
-		if !t.loadMeta(t.keys.Load().ring, signingKey, &all) {
+		if !t.loadMeta(t.ring(), signingKey, &all) {
 			return errDamaged
 		}
 		keys := slices.DeleteFunc(change(t, all.keys), func(k SigningKey) bool { return k.retired(t.now) })
@@ -131,7 +131,7 @@ func (s *Store) changeSigning(ctx context.Context, change func(*txn, []SigningKe
 		t.saveMeta(signingKey, &all)
 		return nil
 	})
-	s.reloadKeys(s.keys.Load().master)
+	s.reloadKeys()
 	return err
 }
 

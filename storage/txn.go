@@ -8,6 +8,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"hostedmcp/auth/oauth"
+	"hostedmcp/storage/seal"
 )
 
 // bucket is one table of the file. Records of a sealed one are encrypted, bound to their bucket and key.
@@ -52,6 +53,7 @@ type txn struct {
 	tx    *bolt.Tx
 	now   time.Time
 	fault error
+	only  *seal.Ring // opens and seals; nil = the store's
 
 	dirty  bool    // something was written
 	events []Event // written; told to OnEvent after the commit
@@ -107,7 +109,7 @@ func (t *txn) load(b bucket, key string, r record) bool {
 		return false
 	}
 	if b.sealed {
-		plain, err := t.keys.Load().ring.Open("record/"+b.name, value, b.ad(key))
+		plain, err := t.ring().Open("record/"+b.name, value, b.ad(key))
 		if err != nil {
 			t.fail(fmt.Errorf("%w in %s: %w", errDamaged, b.name, err))
 			return false
@@ -125,7 +127,7 @@ func (t *txn) load(b bucket, key string, r record) bool {
 func (t *txn) save(b bucket, key string, r record) {
 	value := encode(r)
 	if b.sealed {
-		value = t.keys.Load().ring.Seal("record/"+b.name, value, b.ad(key))
+		value = t.ring().Seal("record/"+b.name, value, b.ad(key))
 	}
 	t.put(b, key, value)
 }
