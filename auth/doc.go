@@ -12,12 +12,13 @@
 //	/callback                                     callback.go    the provider's answer; RFC 9207
 //	/token                                        token.go, refresh.go   RFC 6749 §3.2, RFC 9700 §4.14
 //	/revoke                                       revoke.go      RFC 7009
-//	/status, /grants/end                          status.go      one's own connections
+//	/status, /grants/end                          status.go      one's own connections; operator.go: everybody's
 //	/signin, /signout                             signin.go      the status page's sign-in
 //
 // server.go has the rows with their methods and sizes (endpoint.go says what a row means; package web enforces it).
-// Server.Verify, Server.Claims (verify.go), Server.UpstreamToken, Server.Userinfo (upstreamtoken.go), Server.Ended
-// (observer.go) and Server.FirstCall (server.go) are what the MCP endpoint asks.
+// Server.Verify, Server.Claims (verify.go), Server.UpstreamToken, Server.Userinfo (upstreamtoken.go),
+// Server.ExchangedToken (exchange.go), Server.Ended (observer.go) and Server.FirstCall (server.go) are what the MCP
+// endpoint and connectors ask; Server.EndByOperator and Server.EndSubject (operator.go) what commands do.
 //
 // # The life of a grant
 //
@@ -40,9 +41,11 @@
 // The provider's tokens have files of their own (protocol.md §8). flight.go: one flight for a grant, and what answers
 // without one. ask.go: the one request, its intent before it. settle.go: what the answer does to the grant. pause.go:
 // how long a grant rests after a failure. doubt.go: an answer that may have been lost, in this run or an earlier one.
-// suspects.go: a provider on a wrong database. loop.go: keep-alive, sweep, and the tokens of ended grants.
+// suspects.go: a provider on a wrong database. loop.go: keep-alive, sweep, and the tokens of ended grants. exchange.go:
+// tokens for a connector's own audience (RFC 8693), in memory alone.
 //
-// request.go is what a request notes for its log line, observer.go what follows from the journal, metrics.go the other
-// numbers, pages.go and identity.go what leaves this package. Errors leave as *oauth.Error; the pipeline's one exit
+// request.go is what a request notes for its log line, observer.go what follows from the journal, metrics.go and scrape.go
+// the other numbers, pages.go and identity.go what leaves this package. pagegrant.go puts a connection into the words of
+// package story, which the command `explain` uses too; health.go says how provider and store are doing. Errors leave as *oauth.Error; the pipeline's one exit
 // (package web) writes them.
 package auth

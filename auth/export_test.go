@@ -38,3 +38,6 @@ func (s *Server) KeepExchanged(grantID, audience string, n int, life time.Durati
 	now := s.uptime()
 	s.exchanges.put(exchangeKey{grantID, audience}, exchanged{token: oauth.Secret(make([]byte, n)), until: now + life}, now)
 }
+
+// SearchFor sets how long an operator's search may take.
+func (s *Server) SearchFor(d time.Duration) { s.searchFor = d }

@@ -1,7 +1,9 @@
 package auth
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"sync"
 	"time"
@@ -31,6 +33,18 @@ func (h *health) answered(now time.Time, reason oauth.Reason) {
 		h.since = now
 	}
 	h.reason = reason
+}
+
+// heard notes how a request at the userinfo endpoint went. A refusal of one user's token is an answer, too; a provider
+// without such an endpoint was not asked.
+func (h *health) heard(now time.Time, status int, err error) {
+	var failed *upstream.Failure
+	switch {
+	case err == nil, status == http.StatusUnauthorized, status == http.StatusForbidden:
+		h.answered(now, "")
+	case errors.As(err, &failed):
+		h.answered(now, failed.Reason)
+	}
 }
 
 // last returns what answered noted.

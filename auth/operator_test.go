@@ -55,8 +55,8 @@ func TestStatusForeign(t *testing.T) {
 	}
 }
 
-// Without `[access] operators` nobody is one; a group of no name matches nobody.
-func TestNoOperators(t *testing.T) {
+// Only a group that `[access] operators` names, letter by letter, makes an operator.
+func TestNoOperator(t *testing.T) {
 	s := newStage(t, longLived())
 	s.Provider.SetUser(authtest.User{Name: "olga", Password: "olga-pw", Groups: []string{"", "operators2", "Operators", "sales"}})
 	c := s.NewClient()
@@ -241,6 +241,14 @@ func TestOperatorForms(t *testing.T) {
 			}
 		}
 	}
+	for _, f := range p.Forms { // a form that names nobody
+		if f.Action.Path == "/grants/end" {
+			f.Fields = url.Values{"token": f.Fields["token"]}
+			if answer, err := olga.Browser.Submit(p, f); err != nil || answer.Status != http.StatusNotFound {
+				t.Errorf("nobody: %v %d", err, answer.Status)
+			}
+		}
+	}
 	for _, f := range own.Forms { // alice's form naming bob
 		if f.Action.Path == "/grants/end" {
 			f.Fields = url.Values{"token": f.Fields["token"], "subject": {"sub-bob"}}
@@ -288,5 +296,18 @@ func TestOperatorHealth(t *testing.T) {
 	s.token(s.id, "upstream_session_ended")
 	if p, _ = s.look(olga, ""); p.Provider.State != "Working" {
 		t.Errorf("provider: %+v", p.Provider)
+	}
+}
+
+// A search that takes too long is given up, and says so; what an index knows is found all the same.
+func TestOperatorSearchGivenUp(t *testing.T) {
+	s := newStage(t, longLived())
+	olga := s.operator()
+	s.Auth.SearchFor(0)
+	for query, partial := range map[string]bool{"?client=Test": true, "?subject=exam": true, "?subject=sub-alice": false} {
+		page, p := s.look(olga, query)
+		if p.Status != http.StatusOK || page.Partial != partial || len(page.Grants) == 0 != partial {
+			t.Errorf("%s: %d, partial %v, %d found", query, p.Status, page.Partial, len(page.Grants))
+		}
 	}
 }

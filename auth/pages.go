@@ -66,6 +66,7 @@ type StatusPage struct {
 	From, To   int         // place of the first and last of Grants; From 0 = not known, behind the first page
 	Total      int         // that Query finds; 0 = not known
 	Next       string      // `after` of the next page; "" = this is the last
+	Partial    bool        // the search took too long and was given up: there may be more than Grants
 	Provider   PageHealth
 	Store      PageHealth
 	Connectors []PageConnector

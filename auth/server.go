@@ -74,7 +74,8 @@ type Server struct {
 	documents *cimd.Fetcher
 	observer  *Observer
 	pages     Pages
-	health    health // of the provider
+	health    health        // of the provider
+	searchFor time.Duration // an operator's search is given up then
 	// connectors is Options.Connectors; nil = there are none
 	connectors func() []PageConnector
 	metrics    *metrics
@@ -126,6 +127,7 @@ func New(o Options) (*Server, error) {
 		sidKey:   o.Store.Key("sid"),
 		verified: verified{claims: map[[sha256.Size]byte]*accessToken{}},
 		flights:  newFlights(o.Upstream.Parallel), exchanges: newExchanges(), uptime: o.Store.Uptime, wake: make(chan struct{}, 1),
+		searchFor: longestSearch,
 	}
 	s.started = s.uptime()
 	s.setScopes(o)

@@ -86,6 +86,7 @@ func (s *Server) Userinfo(ctx context.Context, grantID string) (json.RawMessage,
 // else must reach nobody.
 func (s *Server) askUserinfo(ctx context.Context, token oauth.Secret, subject string) (json.RawMessage, int, error) {
 	body, status, err := s.provider.Userinfo(ctx, token)
+	s.health.heard(s.now(), status, err)
 	if err == nil && upstream.Subject(body) != subject {
 		body, err = nil, oauth.Unavailable(oauth.SubjectChanged, errors.New("userinfo names another subject"))
 		s.alarm(ctx, oauth.SubjectChanged, "userinfo names another person than the grant's", err)
