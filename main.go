@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -23,26 +25,43 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
 
 	"hostedmcp/auth"
 	"hostedmcp/auth/demo"
 	"hostedmcp/auth/oauth"
+	"hostedmcp/auth/story"
 	"hostedmcp/auth/upstream"
+	"hostedmcp/deploy"
 	"hostedmcp/mcp"
+	"hostedmcp/mcp/connector"
+	"hostedmcp/mcp/connector/mount"
+	"hostedmcp/mcp/connector/rest"
+	"hostedmcp/mcp/trace"
 	"hostedmcp/storage"
 	"hostedmcp/web"
 	"hostedmcp/web/admin"
 )
 
-const usage = `hostedmcp serves MCP tools to AI agents as the person who asks.
-
-  hostedmcp -config FILE    serve
-  hostedmcp version         what this binary is
-  hostedmcp help            this text
-
-Start from config.example.toml: it is the manual of the configuration and runs as it stands.
-`
+// usage is the text of help; the commands behind the door list themselves.
+func usage() string {
+	var b strings.Builder
+	line := func(command, summary string) { fmt.Fprintf(&b, "  hostedmcp %-34s %s\n", command, summary) }
+	b.WriteString("hostedmcp serves MCP tools to AI agents as the person who asks.\n\n")
+	line("-config FILE", "serve")
+	for _, c := range admin.Commands() {
+		line(strings.TrimSpace(c.Name+" "+c.Args), c.Summary)
+	}
+	line("trace URL", "what a client sees of any MCP server, step by step")
+	line("print "+strings.Join(printed, "|"), "what is needed around it")
+	line("version", "what this binary is")
+	line("help", "this text")
+	b.WriteString("\nEach takes -h. All but trace, version and help take -config FILE.\n" +
+		"Start from config.example.toml: it is the manual of the configuration and runs as it stands.\n")
+	return b.String()
+}
 
 // drainTime is how long a stop may take (SIGTERM; the unit's TimeoutStopSec must be longer). Streams and requests
 // have it together; after it they are cut, and the store is closed all the same.
@@ -51,13 +70,17 @@ const drainTime = 10 * time.Second
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	if err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			fmt.Fprintln(os.Stderr, "hostedmcp: "+line)
 		}
-		os.Exit(1)
 	}
+	os.Exit(exitCode(err))
 }
+
+// exitCode is 0 for nil, 2 for a command line that cannot be meant, 1 for all else.
+func exitCode(err error) int { return max(admin.ExitCode(err), trace.ExitCode(err)) }
 
 // run is the program as a value: it returns when ctx is done, or an error of one line a fault. Tests call it as a
 // shell would.
@@ -68,25 +91,45 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	path := flags.String("config", "", "configuration file")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprint(stdout, usage)
-			return nil
+			return say(stdout, usage())
 		}
 		return fmt.Errorf("%w: see hostedmcp help", err)
 	}
-	switch command := flags.Arg(0); {
+	command, rest := flags.Arg(0), flags.Args()
+	if len(rest) > 0 {
+		rest = rest[1:]
+	}
+	if *path != "" && command != "" {
+		rest = append([]string{"-config", *path}, rest...)
+	}
+	switch {
 	case command == "" && *path != "":
 		return serve(ctx, *path, stdout, stderr)
-	case command == "help":
-		fmt.Fprint(stdout, usage)
-		return nil
-	case command == "version":
-		fmt.Fprintln(stdout, "hostedmcp "+version())
-		return nil
 	case command == "":
 		return errors.New("no configuration file: run hostedmcp -config config.toml, or see hostedmcp help")
-	default:
-		return fmt.Errorf("unknown command %q: see hostedmcp help", command)
+	case command == "help":
+		return say(stdout, usage())
+	case command == "version":
+		return say(stdout, "hostedmcp "+version()+"\n")
+	case command == "trace":
+		return trace.Run(ctx, rest, trace.Env{Stdout: stdout, Stderr: stderr, Terminal: isTerminal(stdout)})
+	case command == "print":
+		return printPart(rest, stdout)
 	}
+	return admin.Run(ctx, command, rest, admin.Env{
+		Stdin: os.Stdin, Stdout: stdout, Stderr: stderr, Terminal: isTerminal(stdout), Load: commandEnv,
+	})
+}
+
+func say(w io.Writer, text string) error {
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+// isTerminal reports whether a person reads what is written to w.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // version is the module's version, or the commit that the binary was built from. It is told to MCP clients and stands
@@ -127,31 +170,45 @@ type config struct {
 	TLS      web.TLSConfig      `toml:"tls"`
 	Log      web.LogConfig      `toml:"log"`
 	Limits   auth.LimitsConfig  `toml:"limits"`
+	Admin    admin.Config       `toml:"admin"`
+
+	Connectors []connector.Config `toml:"connector"`
 
 	proxies []netip.Prefix // TrustedProxies, parsed
 	secret  oauth.Secret   // of our client at the provider
+	keys    []oauth.Secret // of Connectors, in their order; "" = has none
 }
 
-// loadConfig reads the file and reports everything wrong with it at once. Defaults are set before decoding: a key
-// that is left out keeps its own. Secrets are read last: nobody is asked for a file by a configuration that is wrong
-// elsewhere.
+// loadConfig reads the file and the secrets that it names. Secrets are read last: nobody is asked for a file by a
+// configuration that is wrong elsewhere.
 func loadConfig(path string) (*config, error) {
+	c, file, err := readConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	return c, file.Locate(c.readSecrets())
+}
+
+// readConfig reads the file and reports everything wrong with it at once. Defaults are set before decoding: a key that
+// is left out keeps its own.
+func readConfig(path string) (*config, *admin.ConfigFile, error) {
 	c := &config{
 		Listen: "127.0.0.1:8080", DataDir: "./data", Provider: upstream.DefaultConfig(), Tokens: auth.DefaultTokens(),
 		Clients: auth.DefaultClients(), MCP: mcp.DefaultConfig(), Storage: storage.DefaultConfig(),
-		Metrics: web.DefaultMetricsConfig(), Log: web.DefaultLogConfig(), Limits: auth.DefaultLimits(),
+		Metrics: web.DefaultMetricsConfig(), Log: web.DefaultLogConfig(), Limits: auth.DefaultLimits(), Admin: admin.DefaultConfig(),
 	}
 	file, err := admin.ReadConfig(path, c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if c.Demo != nil {
 		c.fillDemo()
 	}
+	c.Connectors = connector.CompleteAll(c.Connectors)
 	if err := c.validate(); err != nil {
-		return nil, file.Locate(err)
+		return nil, nil, file.Locate(err)
 	}
-	return c, file.Locate(c.readSecrets())
+	return c, file, nil
 }
 
 // fillDemo gives [demo] its defaults; users of the file replace the two of the default. The section itself has none:
@@ -173,6 +230,7 @@ func (c *config) validate() error {
 		keyed("public_url", oauth.CheckIssuer(c.PublicURL)), web.CheckListen("listen", c.Listen), c.parseProxies(),
 		c.Access.Validate(), c.Tokens.Validate(loopback), c.Clients.Validate(c.PublicURL),
 		c.MCP.Validate(), c.Storage.Validate(), c.Metrics.Validate(), c.TLS.Validate(), c.Log.Validate(), c.Limits.Validate(),
+		c.Admin.Validate(), connector.ValidateAll(c.Connectors), connector.ValidateScopes(c.Connectors, c.scopes()),
 	}
 	if c.DataDir == "" {
 		faults = append(faults, errors.New("data_dir: must name a folder"))
@@ -222,21 +280,49 @@ func (c *config) parseProxies() error {
 	return errors.Join(faults...)
 }
 
-// readSecrets reads the files that the configuration names; each must be readable by us alone. The demo provider's
-// secret is derived from the store's key and needs no file.
+// scopes are all that a client can be given: the baseline and those of [[mcp.scope]].
+func (c *config) scopes() oauth.Scope {
+	known := oauth.Scope(c.MCP.Scopes)
+	for _, s := range c.MCP.Scope {
+		known = known.Union(oauth.Scope{s.Name})
+	}
+	return known
+}
+
+// secretFile is a file that the configuration names, and where its content goes.
+type secretFile struct {
+	key, path string
+	to        *oauth.Secret
+}
+
+// secretFiles are those that are named. The demo provider's secret is derived from the store's key and needs no file.
+func (c *config) secretFiles() (files []secretFile) {
+	add := func(key, path string, to *oauth.Secret) {
+		if path != "" {
+			files = append(files, secretFile{key, path, to})
+		}
+	}
+	if c.Demo == nil {
+		files = append(files, secretFile{"provider.client_secret_file", c.Provider.ClientSecretFile, &c.secret})
+	}
+	for i := range c.Clients.Registered {
+		r := &c.Clients.Registered[i]
+		add(fmt.Sprintf("clients.registered[%d].secret_file", i), r.SecretFile, &r.Secret)
+	}
+	c.keys = make([]oauth.Secret, len(c.Connectors))
+	for i := range c.Connectors {
+		add(fmt.Sprintf("connector[%d].secret_file", i), c.Connectors[i].SecretFile, &c.keys[i])
+	}
+	return files
+}
+
+// readSecrets reads the files that the configuration names; each must be readable by us alone.
 func (c *config) readSecrets() error {
 	var faults []error
-	if c.Demo == nil {
-		secret, err := upstream.ReadSecret(c.Provider.ClientSecretFile)
-		c.secret, faults = secret, append(faults, keyed("provider.client_secret_file", err))
-	}
-	for i, r := range c.Clients.Registered {
-		if r.SecretFile == "" {
-			continue
-		}
-		secret, err := upstream.ReadSecret(r.SecretFile)
-		c.Clients.Registered[i].Secret = secret
-		faults = append(faults, keyed(fmt.Sprintf("clients.registered[%d].secret_file", i), err))
+	for _, f := range c.secretFiles() {
+		var err error
+		*f.to, err = upstream.ReadSecret(f.path)
+		faults = append(faults, keyed(f.key, err))
 	}
 	return errors.Join(faults...)
 }
@@ -249,18 +335,50 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p := &program{config: c, log: web.NewLogger(c.Log, stderr), registry: prometheus.NewRegistry(), stdout: stdout}
+	p := &program{
+		config: c, log: web.NewLogger(c.Log, stderr), registry: prometheus.NewRegistry(), stdout: stdout,
+		refusals: web.NewRefusals(rememberedRefusals),
+	}
 	// Libraries log by the default logger; ours drops what they would give away (style.md, trap 12).
 	slog.SetDefault(p.log)
 	// a registry of our own: the default one would show what any library puts there
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := p.listen(); err != nil {
+	promauto.With(p.registry).NewGaugeVec(prometheus.GaugeOpts{
+		Name: "hostedmcp_build_info", Help: "Always 1; the labels say which build this is.",
+	}, []string{"version", "goversion"}).WithLabelValues(version(), runtime.Version()).Set(1)
+	if p.connectors, err = c.sources(p.log); err != nil {
 		return err
+	}
+	if err := p.listen(); err != nil {
+		return errors.Join(err, p.close())
 	}
 	if err := p.open(ctx); err != nil {
 		return errors.Join(err, p.close())
 	}
 	return p.serve(ctx)
+}
+
+// rememberedRefusals is how many refused requests a running server can still explain (design.md §4).
+const rememberedRefusals = 10_000
+
+// sources makes the connectors. They ask no network before they run: a connector that is away keeps nothing from
+// starting.
+func (c *config) sources(log *slog.Logger) (out []connector.Source, err error) {
+	var faults []error
+	for i, one := range c.Connectors {
+		var s connector.Source
+		if one.Kind == connector.OpenAPI {
+			s, err = rest.New(rest.Options{Config: one, Secret: c.keys[i], Log: log})
+		} else {
+			s, err = mount.New(mount.Options{Config: one, Secret: c.keys[i], Log: log, Version: version()})
+		}
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out, errors.Join(faults...)
 }
 
 // program is a running hostedmcp. What is nil was not reached when a start failed: close passes over it.
@@ -269,13 +387,17 @@ type program struct {
 	log      *slog.Logger
 	registry *prometheus.Registry
 	stdout   io.Writer
+	refusals *web.Refusals
 
 	public, sign later // handlers of the public and the demo listener
 	server       *web.Server
 	store        *storage.Store
 	provider     *upstream.Provider
 	auth         *auth.Server
+	connectors   []connector.Source
 	mcp          *mcp.Server
+	socket       net.Listener // of the operator's door
+	door         *http.Server
 }
 
 // later is a handler that is made after its listener was opened. No request meets it empty: connections wait in the
@@ -313,11 +435,10 @@ func (p *program) open(ctx context.Context) error {
 	observer := auth.NewObserver(p.registry, p.log)
 	var err error
 	// The store tells the observer after each commit, so it must exist before the server that it belongs to.
-	if p.store, err = storage.Open(ctx, storage.Options{
-		Dir: p.DataDir, Issuer: p.PublicURL, Config: p.Storage, CredentialsDir: os.Getenv("CREDENTIALS_DIRECTORY"),
-		TombstoneTTL: p.Tokens.TombstoneTTL.D(), OnEvent: observer.Event, OnEnd: observer.End,
-		OnAlarm: observer.Alarm, Log: p.log, Registerer: p.registry,
-	}); err != nil {
+	options := p.storeOptions()
+	options.OnEvent, options.OnEnd, options.OnAlarm = observer.Event, observer.End, observer.Alarm
+	options.Log, options.Registerer = p.log, p.registry
+	if p.store, err = storage.Open(ctx, options); err != nil {
 		return err
 	}
 	pages, err := web.NewPages(p.site(), nil)
@@ -328,38 +449,125 @@ func (p *program) open(ctx context.Context) error {
 	if err := p.openDemo(pages); err != nil {
 		return err
 	}
-	p.provider = upstream.New(upstream.Options{
-		Config: p.Provider, Secret: p.secret, RedirectURI: p.PublicURL + "/callback", Proxy: http.ProxyFromEnvironment, Log: p.log,
-	})
-	scopes, sentences := p.scopes()
+	p.provider = p.newProvider(p.log)
+	scopes, sentences := p.furtherScopes()
 	if p.auth, err = auth.New(auth.Options{
 		Issuer: p.PublicURL, Name: p.site().Name, Access: p.Access, Tokens: p.Tokens, Clients: p.Clients, Limits: p.Limits,
 		Upstream: p.Provider, Baseline: p.MCP.Scopes, Scopes: scopes, Sentence: sentences, Store: p.store, Provider: p.provider,
-		Observer: observer, Pages: pages.Auth(), Log: p.log, Registerer: p.registry,
+		Observer: observer, Pages: pages.Auth(), Connectors: p.pageConnectors, Log: p.log, Registerer: p.registry,
 	}); err != nil {
 		return err
 	}
-	// The seam between the resource and its authorization server is these functions, and nothing else of auth.
-	if p.mcp, err = mcp.New(mcp.Options{
+	if err := p.openMCP(); err != nil {
+		return err
+	}
+	p.public.Handler, err = web.NewHandler(web.Options{
+		Pages: pages, Endpoints: append(p.auth.Endpoints(), p.mcp.Endpoint()), TrustedProxies: p.proxies,
+		AllowedHosts: p.AllowedHosts, AllowedOrigins: p.AllowedOrigins, BodyTimeout: p.Limits.BodyTimeout.D(), Log: p.log,
+		Refusals: p.refusals, Registerer: p.registry,
+		Checks: []web.Check{
+			{Name: "store", Check: p.storeReady}, {Name: "provider", Check: p.providerReady},
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return p.openDoor()
+}
+
+// storeOptions are those of the store for everybody who opens it: the server, and a command on the closed file.
+func (c *config) storeOptions() storage.Options {
+	return storage.Options{
+		Dir: c.DataDir, Issuer: c.PublicURL, Config: c.Storage, CredentialsDir: os.Getenv("CREDENTIALS_DIRECTORY"),
+		TombstoneTTL: c.Tokens.TombstoneTTL.D(),
+	}
+}
+
+// openMCP makes the resource. The seam between it and its authorization server, and between it and the store, is these
+// functions and nothing else.
+func (p *program) openMCP() (err error) {
+	p.mcp, err = mcp.New(mcp.Options{
 		Config: p.MCP, Issuer: p.PublicURL, Name: p.site().Name, Version: version(), AllowedHosts: p.AllowedHosts,
 		AllowedOrigins: p.AllowedOrigins, Log: p.log, Registerer: p.registry,
 		Authority: mcp.Authority{
 			Verify: p.auth.Verify, Claims: p.auth.Claims, UpstreamToken: p.auth.UpstreamToken, Userinfo: p.auth.Userinfo,
 			FirstCall: p.auth.FirstCall, Ended: p.auth.Ended,
 		},
-	}); err != nil {
-		return err
-	}
-	p.public.Handler, err = web.NewHandler(web.Options{
-		Pages: pages, Endpoints: append(p.auth.Endpoints(), p.mcp.Endpoint()), TrustedProxies: p.proxies,
-		AllowedHosts: p.AllowedHosts, AllowedOrigins: p.AllowedOrigins, BodyTimeout: p.Limits.BodyTimeout.D(), Log: p.log,
-		Registerer: p.registry,
-		Checks: []web.Check{
-			{Name: "store", Check: p.storeReady}, {Name: "provider", Check: p.providerReady},
-		},
+		Connectors:  p.connectors,
+		Credentials: mcp.Credentials{Upstream: p.auth.UpstreamToken, Exchange: p.auth.ExchangedToken},
+		Pins:        mcp.Pins{Load: p.loadPins, Save: p.savePins},
+		StateKey:    p.store.Key("request-state"),
 	})
 	return err
 }
+
+// loadPins and savePins hand pins over between packages that do not know each other.
+func (p *program) loadPins(name string) (out []connector.Pin, err error) {
+	pins, err := p.store.Pins(name)
+	for _, pin := range pins {
+		out = append(out, connector.Pin(pin))
+	}
+	return out, err
+}
+
+func (p *program) savePins(ctx context.Context, pins []connector.Pin) error {
+	out := make([]storage.Pin, len(pins))
+	for i, pin := range pins {
+		out[i] = storage.Pin(pin)
+	}
+	return p.store.SavePins(ctx, out)
+}
+
+// pageConnectors is what operators see of the connectors; it is asked only when all is open.
+func (p *program) pageConnectors() (out []auth.PageConnector) {
+	for _, c := range p.mcp.Connectors() {
+		out = append(out, auth.PageConnector(c))
+	}
+	return out
+}
+
+// openDoor opens the operator's unix socket. What comes through it is done as the server does it: streams close, and
+// the provider is told.
+func (p *program) openDoor() (err error) {
+	if p.socket, err = admin.Listen(p.Admin.Path(p.DataDir)); err != nil {
+		return err
+	}
+	door := admin.NewDoor(admin.Options{
+		Store: p.store, Refusals: p.refusals.Find, Site: p.storySite(), Retire: p.retire, Log: p.log,
+		End: func(ctx context.Context, id string) error {
+			return p.auth.EndByOperator(ctx, id, oauth.AdminRevoked)
+		},
+		EndSubject: p.auth.EndSubject,
+		Tools:      admin.ToolsAdmin{Diff: p.toolChanges, Accept: p.mcp.AcceptTools},
+	})
+	p.door = &http.Server{Handler: door.Handler(), ReadHeaderTimeout: p.Limits.HeaderTimeout.D(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelWarn)}
+	return nil
+}
+
+// toolChanges are the definitions that wait for the operator.
+func (p *program) toolChanges() (out []admin.Change, err error) {
+	for _, c := range p.mcp.ToolChanges() {
+		if c.Offered != nil {
+			out = append(out, admin.Change{Connector: c.Connector, Tool: c.Tool, Accepted: c.Accepted, Offered: c.Offered, At: c.Since})
+		}
+	}
+	return out, nil
+}
+
+// storySite is what the stories of connections name of this installation.
+func (c *config) storySite() story.Site {
+	s := story.Site{
+		Provider: hostOf(c.Provider.Issuer), Idle: c.Tokens.RefreshIdle, MaxAge: c.Tokens.RefreshMax,
+		OutageGrace: c.Tokens.OutageGrace, GrantsPerUser: c.Clients.GrantsPerUser,
+	}
+	if c.Demo != nil {
+		s.Provider = c.Demo.Listen
+	}
+	return s
+}
+
+// retire is when the last token of the present signing key has run out, the leeway of protocol.md §5.6 included.
+func (c *config) retire() time.Time { return time.Now().Add(c.Tokens.AccessTTL.D() + 2*time.Minute) }
 
 // openDemo makes the embedded provider, and us its client. Its key is the store's, so that demo users stay connected
 // over a restart, like everybody.
@@ -414,8 +622,8 @@ func (p *program) providerReady() error {
 	return err
 }
 
-// scopes are those of `[[mcp.scope]]`, in their order, with what the consent page says of each.
-func (p *program) scopes() (names []string, sentences map[string]string) {
+// furtherScopes are those of `[[mcp.scope]]`, in their order, with what the consent page says of each.
+func (p *program) furtherScopes() (names []string, sentences map[string]string) {
 	sentences = map[string]string{}
 	for _, s := range p.MCP.Scope {
 		names, sentences[s.Name] = append(names, s.Name), s.Sentence
@@ -425,8 +633,13 @@ func (p *program) scopes() (names []string, sentences map[string]string) {
 
 // site is what all pages say of this server.
 func (p *program) site() web.Site {
+	var connectors []web.Connector
+	for _, c := range p.config.Connectors {
+		connectors = append(connectors, web.Connector{Title: c.Title, ReadOnly: *c.ReadOnly})
+	}
 	s := web.Site{
-		Name: p.Name, ShortName: p.ShortName, Issuer: p.PublicURL, ProviderHost: hostOf(p.Provider.Issuer),
+		Connectors: connectors,
+		Name:       p.Name, ShortName: p.ShortName, Issuer: p.PublicURL, ProviderHost: hostOf(p.Provider.Issuer),
 		Idle: p.Tokens.RefreshIdle, MaxAge: p.Tokens.RefreshMax, GrantsPerUser: p.Clients.GrantsPerUser,
 	}
 	if p.config.Demo != nil {
@@ -458,6 +671,13 @@ func (p *program) serve(ctx context.Context) error {
 	g.Go(p.server.Serve)
 	g.Go(func() error { return p.store.Run(loops) })
 	g.Go(func() error { return p.auth.Run(loops) })
+	g.Go(func() error { return p.mcp.Run(loops) })
+	g.Go(func() error {
+		if err := p.door.Serve(p.socket); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("admin.socket: %w", err)
+		}
+		return nil
+	})
 	g.Go(func() error { _ = p.provider.Discover(loops); return nil }) // the first login need not wait; /readyz says how it went
 	p.announce()
 	<-failed.Done()
@@ -474,10 +694,15 @@ func (p *program) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
 	var faults []error
+	if p.socket != nil {
+		faults = append(faults, p.closeDoor(ctx))
+	}
 	if p.mcp != nil {
 		faults = append(faults, p.mcp.Close(ctx))
 	}
-	faults = append(faults, p.server.Shutdown(ctx))
+	if p.server != nil {
+		faults = append(faults, p.server.Shutdown(ctx))
+	}
 	if p.auth != nil {
 		p.auth.Close(ctx)
 	}
@@ -487,26 +712,184 @@ func (p *program) close() error {
 	return errors.Join(faults...)
 }
 
+// closeDoor lets operations under way finish; a backup or a rotation that takes longer is cut, and loses nothing.
+func (p *program) closeDoor(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, drainTime/2)
+	defer cancel()
+	if err := p.door.Shutdown(ctx); err != nil {
+		return p.door.Close()
+	}
+	_ = p.socket.Close() // closed already if it was served
+	return nil
+}
+
 // announce says where to point a client, and what a newcomer must know of this way of running. What is for people
 // goes to stdout, what is for the journal through the log.
 func (p *program) announce() {
 	// without systemd it does nothing
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
 	p.log.Info("ready", "public_url", p.PublicURL, "listen", p.Listen, "version", version())
-	say := func(format string, args ...any) { fmt.Fprintf(p.stdout, format+"\n", args...) }
-	say("hostedmcp is ready. Point your MCP client at %s/mcp; %s shows how.", p.PublicURL, p.PublicURL)
+	tell := func(format string, args ...any) { fmt.Fprintf(p.stdout, format+"\n", args...) }
+	tell("hostedmcp is ready. Point your MCP client at %s/mcp; %s shows how.", p.PublicURL, p.PublicURL)
 	if _, key := p.store.Created(); key {
-		say("A master key was made in %s. Keep a copy elsewhere: without it the store cannot be read.",
+		tell("A master key was made in %s. Keep a copy elsewhere: without it the store cannot be read.",
 			filepath.Join(p.DataDir, "master.key"))
 	}
 	if p.Demo != nil {
-		say("Demo: everything runs on this computer and all data is made up. Sign in as one of the users shown on the page.")
+		tell("Demo: everything runs on this computer and all data is made up. Sign in as one of the users shown on the page.")
 	}
 	if p.insecure() {
-		say("http on loopback is for trying out: other programs of this computer can see and set our cookies. " +
+		tell("http on loopback is for trying out: other programs of this computer can see and set our cookies. " +
 			"For others to use it, set an https public_url.")
 	} else if len(p.proxies) == 0 && strings.HasPrefix(p.Listen, "127.") {
 		p.log.Warn("listening on loopback for a public address without trusted_proxies: limits per address are off; " +
 			"name your reverse proxy there")
 	}
+}
+
+// printed is what print knows.
+var printed = []string{"unit", "alerts", "dashboard", "keycloak-client"}
+
+// printPart prints what is needed around the program, for a configuration if one is named.
+func printPart(args []string, stdout io.Writer) error {
+	flags := flag.NewFlagSet("print", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	path := flags.String("config", "", "")
+	user := flags.String("user", "", "")
+	err := flags.Parse(args)
+	part := flags.Arg(0)
+	if err == nil && flags.NArg() > 1 { // flags may stand behind the word
+		err = flags.Parse(flags.Args()[1:])
+	}
+	if errors.Is(err, flag.ErrHelp) {
+		return say(stdout, "hostedmcp print "+strings.Join(printed, "|")+" [-config FILE]\n\n"+
+			"  unit             systemd unit (-user NAME: as this user, not one that systemd makes up)\n"+
+			"  alerts           Prometheus alert rules\n  dashboard        Grafana dashboard\n"+
+			"  keycloak-client  our client for import in Keycloak; needs -config\n")
+	}
+	if err != nil {
+		return fmt.Errorf("%w: see hostedmcp print -h", err)
+	}
+	var out []byte
+	switch part {
+	case "alerts":
+		out = deploy.Alerts()
+	case "dashboard":
+		out = deploy.Dashboard()
+	case "unit":
+		out, err = printUnit(*path, *user)
+	case "keycloak-client":
+		out, err = printClient(*path)
+	default:
+		return fmt.Errorf("print what? one of %s", strings.Join(printed, ", "))
+	}
+	if err != nil {
+		return err
+	}
+	return say(stdout, strings.TrimRight(string(out), "\n")+"\n")
+}
+
+// printUnit names the binary that runs now, the configuration and its folder.
+func printUnit(path, user string) ([]byte, error) {
+	o := deploy.UnitOptions{User: user}
+	if path == "" {
+		return deploy.Unit(o), nil
+	}
+	c, err := loadConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	var faults [3]error
+	o.Binary, faults[0] = os.Executable()
+	o.Config, faults[1] = filepath.Abs(path)
+	o.DataDir, faults[2] = filepath.Abs(c.DataDir)
+	return deploy.Unit(o), errors.Join(faults[:]...)
+}
+
+// printClient needs the public URL, the client's id and what the connectors exchange tokens for. The secret's file need
+// not exist yet: Keycloak makes the secret.
+func printClient(path string) ([]byte, error) {
+	if path == "" {
+		return nil, errors.New("print keycloak-client: add -config config.toml: the client is made for its public_url")
+	}
+	c, _, err := readConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	o := upstream.KeycloakClientOptions{ClientID: c.Provider.ClientID, PublicURL: c.PublicURL}
+	for _, one := range c.Connectors {
+		if one.Credential == connector.CredentialExchange {
+			o.Exchange, o.Audiences = true, append(o.Audiences, one.Audience)
+		}
+	}
+	return upstream.KeycloakClient(o)
+}
+
+// commandEnv is what the operator's commands work with.
+func commandEnv(path string) (admin.Env, error) {
+	if path == "" {
+		return admin.Env{}, errors.New("no configuration file: add -config config.toml, the one that the server runs with")
+	}
+	c, err := loadConfig(path)
+	if err != nil {
+		return admin.Env{}, err
+	}
+	env := admin.Env{
+		Socket: c.Admin.Path(c.DataDir), Options: c.storeOptions, Site: c.storySite(), Retire: c.retire,
+		Open: func(ctx context.Context) (*storage.Store, error) { return storage.Open(ctx, c.storeOptions()) },
+		Machine: admin.Machine{
+			ConfigFile: path, PublicURL: c.PublicURL, Listen: c.Listen, TLS: c.TLS.Enabled(),
+			TrustedProxies: len(c.proxies) > 0, MetricsListen: c.Metrics.Listen,
+		},
+		Findings: admin.Findings{Provider: c.checkProvider, Documents: c.checkDocuments, Connectors: c.checkConnectors},
+	}
+	for _, f := range c.secretFiles() {
+		env.Machine.Secrets = append(env.Machine.Secrets, admin.SecretFile{Key: f.key, Path: f.path})
+	}
+	return env, nil
+}
+
+// checkProvider is the provider's part of check. The demo provider is our own and runs with us only.
+func (c *config) checkProvider(ctx context.Context) []oauth.Finding {
+	if c.Demo != nil {
+		return nil
+	}
+	o := upstream.CheckOptions{}
+	if path := c.Provider.AdminClientSecretFile; path != "" {
+		secret, err := upstream.ReadSecret(path)
+		if err != nil {
+			return []oauth.Finding{oauth.Bad("admin client", err.Error(), "see provider.admin_client_secret_file")}
+		}
+		o.AdminSecret = secret
+	}
+	return c.newProvider(nil).Check(ctx, o)
+}
+
+// newProvider is our side of the provider. Nothing is asked yet.
+func (c *config) newProvider(log *slog.Logger) *upstream.Provider {
+	return upstream.New(upstream.Options{
+		Config: c.Provider, Secret: c.secret, RedirectURI: c.PublicURL + "/callback", Proxy: http.ProxyFromEnvironment, Log: log,
+	})
+}
+
+func (c *config) checkDocuments(ctx context.Context) []oauth.Finding {
+	return auth.CheckDocuments(ctx, c.PublicURL, c.Clients, c.Limits)
+}
+
+// checkConnectors looks at the connectors by themselves, beside a server that may be running.
+func (c *config) checkConnectors(ctx context.Context) []oauth.Finding {
+	bad := func(err error) []oauth.Finding {
+		return []oauth.Finding{oauth.Bad("connectors", err.Error(), "see [[connector]] in the configuration")}
+	}
+	log := slog.New(slog.DiscardHandler)
+	sources, err := c.sources(log)
+	if err != nil {
+		return bad(err)
+	}
+	resource, err := mcp.New(mcp.Options{Config: c.MCP, Issuer: c.PublicURL, Connectors: sources, Log: log})
+	if err != nil {
+		return bad(err)
+	}
+	defer func() { _ = resource.Close(ctx) }()
+	return resource.CheckConnectors(ctx)
 }
