@@ -14,12 +14,14 @@ import (
 // serverName is how a client knows that a hostedmcp answers at the socket.
 const serverName = "hostedmcp"
 
+// pong is the answer of ping: it tells a hostedmcp from whatever else may listen there, and names what to stop.
 type pong struct {
 	Server string `json:"server"`
 	PID    int    `json:"pid"`
 	Store  string `json:"store"`
 }
 
+// failure is the answer of what did not work: a line for the operator, and the request id that its log line has.
 type failure struct {
 	Error   string `json:"error"`
 	Request string `json:"request"`
@@ -54,6 +56,7 @@ type grantLine struct {
 	Reason     oauth.Reason `json:"reason,omitempty"` // why it ended
 }
 
+// grantPage is a part of a list. Lists are long and a page is one answer, so that no reading holds the store up.
 type grantPage struct {
 	Grants []grantLine `json:"grants"`
 	Next   string      `json:"next,omitempty"` // -after of the next page
@@ -94,6 +97,7 @@ type userLine struct {
 	Ended   int    `json:"ended"`  // remembered ones
 }
 
+// userPage is whom a word means: several, if an address has been given to a second person.
 type userPage struct {
 	Users []userLine `json:"users"`
 }
@@ -114,6 +118,8 @@ type rotation struct {
 	Retire time.Time `json:"retire,omitzero"` // when the replaced signing key goes
 }
 
+// step is one line of a long answer. The status of an answer is sent before the work is done, so that only its last
+// line can say how it ended.
 type step struct {
 	Done  int       `json:"done"`
 	Total int       `json:"total"`
@@ -121,6 +127,7 @@ type step struct {
 	Key   *rotation `json:"result,omitempty"` // the last line
 }
 
+// clockState is the answer of clock accept: what was taken as right, so that a typing error in the date shows.
 type clockState struct {
 	Trusted bool      `json:"trusted_before"`
 	Now     time.Time `json:"now"`
@@ -135,12 +142,16 @@ type Change struct {
 	At        time.Time       `json:"at,omitzero"` // when it was first seen
 }
 
+// changes is the answer of tools diff.
 type changes struct {
 	Changes []Change `json:"changes"`
+	Digest  string   `json:"digest"` // of all of them: tools accept sends back what was seen
 }
 
+// accepted is the answer of tools accept.
 type accepted struct {
 	Accepted int `json:"accepted"`
 }
 
+// processID is what an operator kills.
 func processID() int { return os.Getpid() }

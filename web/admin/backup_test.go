@@ -312,7 +312,7 @@ func TestRotateFails(t *testing.T) {
 	if got.code != 1 || got.out != "" {
 		t.Errorf("%+v", got)
 	}
-	has(t, got.err, "storage: unavailable")
+	has(t, got.err, "storage: unavailable", "make room on its disk")
 	has(t, r.log.String(), "rotate-key", "level=WARN")
 	if got = r.run("grants", "list"); got.code != 1 || !strings.Contains(got.err, "storage: unavailable") {
 		t.Errorf("%+v", got)

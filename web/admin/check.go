@@ -65,6 +65,7 @@ func check(ctx context.Context, c *call) error {
 	if c.env.Options != nil {
 		k.o = c.env.Options()
 	}
+	// In this order: what is at fault on the machine explains what fails further out.
 	for _, look := range []func(context.Context) []oauth.Finding{
 		k.socket, k.files, k.key, k.disk, k.clock, k.store, k.listeners, k.metrics, k.public,
 		c.env.Findings.Provider, c.env.Findings.Documents, c.env.Findings.Connectors,
@@ -90,12 +91,14 @@ func check(ctx context.Context, c *call) error {
 	return nil
 }
 
+// bounded looks with a time of its own: a provider that does not answer keeps the rest of the lines from nobody.
 func (k *checker) bounded(ctx context.Context, look func(context.Context) []oauth.Finding) []oauth.Finding {
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	return look(ctx)
 }
 
+// withDefaults puts the real world where a test has put nothing.
 func (m Machine) withDefaults() Machine {
 	if m.HTTP == nil {
 		m.HTTP = &http.Client{}
@@ -118,6 +121,7 @@ var colours = map[oauth.Level]string{oauth.FindingOK: "\x1b[32m", oauth.FindingW
 // print writes findings: for a person with the fixing step below, for a program in one line with tabs.
 func (k *checker) print(found []oauth.Finding) error {
 	for _, f := range found {
+		// a provider, a connector or a proxy may have put its own words in there
 		f.Name, f.Text, f.Fix = shown(f.Name), shown(f.Text), shown(f.Fix)
 		k.all = append(k.all, f)
 		if f.Level == oauth.FindingFail {
@@ -133,6 +137,7 @@ func (k *checker) print(found []oauth.Finding) error {
 	return nil
 }
 
+// printLine prints as soon as it is known: some of what is looked at takes its time.
 func (k *checker) printLine(f oauth.Finding) error {
 	if !k.c.env.Terminal {
 		return k.c.say("%s\t%s\t%s\t%s", f.Level, f.Name, f.Text, f.Fix)
@@ -174,6 +179,7 @@ func (k *checker) store(ctx context.Context) []oauth.Finding {
 	case !exists(k.storePath()):
 		return []oauth.Finding{oauth.Good(name, "there is none yet: the first start makes "+k.storePath())}
 	}
+	// Opening checks key, issuer and version, and Verify every record and index.
 	s, err := k.c.env.Open(ctx)
 	if err != nil {
 		return []oauth.Finding{oauth.Bad(name, "it does not open", err.Error())}
@@ -194,6 +200,7 @@ func (k *checker) clock(context.Context) []oauth.Finding {
 		"expired or not yet valid", "timedatectl set-ntp true, or start another time service; in a container, on its host")}
 }
 
+// synchronised asks the kernel's clock discipline (adjtimex(2)), which every time service reports to.
 func synchronised() bool {
 	state, err := unix.Adjtimex(&unix.Timex{})
 	return err == nil && state != unix.TIME_ERROR

@@ -16,13 +16,16 @@ import (
 
 // What check finds in the file system: who may read what, and what the store lies on.
 
+// storePath is where the store is, or will be made.
 func (k *checker) storePath() string { return filepath.Join(k.o.Dir, storeFile) }
 
+// exists reports whether something is there that we may look at.
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
 }
 
+// modeOf is the mode of what a path leads to: with a link, the file behind it is what others can read.
 func modeOf(path string) fs.FileMode {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -43,6 +46,7 @@ func (k *checker) files(context.Context) (found []oauth.Finding) {
 		{"data folder", k.o.Dir, 0o077, "chmod 700 "},
 		{"store file", k.storePath(), 0o077, "chmod 600 "},
 	} {
+		// what is not there yet is made with the right mode by the first start
 		if f.path != "" && exists(f.path) {
 			found = append(found, mode(f.name, f.path, f.forbidden, f.fix))
 		}
@@ -66,6 +70,7 @@ func mode(name, path string, forbidden fs.FileMode, fix string) oauth.Finding {
 	return oauth.Bad(name, fmt.Sprintf("%s has mode %#o: %s", path, m, what), fix+path)
 }
 
+// secretMode is the finding on a secret's file, which must be there: a server without it does not start.
 func secretMode(s SecretFile) oauth.Finding {
 	info, err := os.Stat(s.Path)
 	switch {
@@ -92,6 +97,7 @@ func (k *checker) key(context.Context) []oauth.Finding {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !exists(k.storePath()):
 		return []oauth.Finding{oauth.Good(name, "there is none yet: the first start makes "+path)}
+	// A credential is in a folder that only the service sees: this shell has no $CREDENTIALS_DIRECTORY.
 	case errors.Is(err, fs.ErrNotExist) && k.live != nil:
 		return []oauth.Finding{oauth.Good(name, "the running server has it from elsewhere")}
 	case err != nil:
@@ -162,6 +168,7 @@ func (k *checker) disk(context.Context) []oauth.Finding {
 		return []oauth.Finding{oauth.Warn(name, fmt.Sprintf("%s: %v", dir, err), "run check as the user who runs hostedmcp")}
 	}
 	free := size(int64(min(d.Free, 1<<62))) + " free"
+	// Two lines: what is full today and what was chosen wrongly on the first day are mended by different people.
 	found := []oauth.Finding{oauth.Good("disk space", free)}
 	switch {
 	case d.Free < spaceFail:
@@ -175,6 +182,7 @@ func (k *checker) disk(context.Context) []oauth.Finding {
 	return append(found, oauth.Good(name, "data_dir lies on a file system that serves"))
 }
 
+// disk asks the file system for what we, not root, may still use.
 func disk(dir string) (Disk, error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {

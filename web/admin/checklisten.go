@@ -40,6 +40,7 @@ func (k *checker) listeners(context.Context) (found []oauth.Finding) {
 	if k.m.TrustedProxies {
 		return append(found, oauth.Good("trusted proxies", "configured"))
 	}
+	// behind a proxy every user has the proxy's address
 	if local {
 		return append(found, oauth.Warn("trusted proxies", "none, behind a proxy on this machine: limits per address are off, and the journal "+
 			"has no addresses", `trusted_proxies = ["127.0.0.1", "::1"], if that proxy sets X-Forwarded-For itself`))
@@ -56,6 +57,7 @@ func (k *checker) metrics(ctx context.Context) []oauth.Finding {
 	if k.live == nil {
 		return nil
 	}
+	// past the proxy: no rule of it should publish the metrics
 	p, err := k.fetch(ctx, "http://"+dialable(k.m.MetricsListen)+"/metrics")
 	switch {
 	case err != nil:

@@ -43,7 +43,7 @@ func (k *checker) fetch(ctx context.Context, address string) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	h := *k.m.HTTP
+	h := *k.m.HTTP // a copy: the client is the caller's
 	h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	res, err := h.Do(req)
 	if err != nil {
@@ -63,6 +63,7 @@ func (k *checker) public(ctx context.Context) []oauth.Finding {
 	p, err := k.fetch(ctx, k.m.PublicURL+"/.well-known/oauth-authorization-server")
 	if err != nil {
 		what, fix := whyUnreachable(err)
+		// with nobody behind it, that it does not answer says nothing about the way there
 		if k.live == nil {
 			return []oauth.Finding{oauth.Warn(name, k.m.PublicURL+" "+what, "start hostedmcp and check again")}
 		}
@@ -153,6 +154,7 @@ func (k *checker) metadata(p page) oauth.Finding {
 	if f, ok := decode(name, p, &doc); !ok {
 		return f
 	}
+	// Byte for byte, as clients compare (RFC 8414 §3.3, RFC 9207 §2.4): a trailing slash is another issuer.
 	i := k.m.PublicURL
 	if doc.Issuer != i {
 		return oauth.Bad(name, "the issuer there is "+doc.Issuer+", not "+i, "another server answers, or one with an older "+
@@ -221,6 +223,7 @@ func (k *checker) ready(ctx context.Context) oauth.Finding {
 	var state struct {
 		Failed []struct{ Check, Reason string } `json:"failed"`
 	}
+	// Only reason codes are public; their causes are in the log.
 	switch {
 	case p.status == http.StatusOK:
 		return oauth.Good(name, "ready")

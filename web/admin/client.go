@@ -53,8 +53,10 @@ func (c *call) dial(ctx context.Context) (*client, error) {
 	ctx, cancel := context.WithTimeout(ctx, shortTime)
 	defer cancel()
 	live := &pong{}
+	// A ping first: nothing is asked of whoever it is before we know that it is a hostedmcp.
 	_, err := a.get(ctx, "/v1/ping", live)
 	switch {
+	// No socket, or one that a killed server left. All else is no proof that the file is free.
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, errNoServer
 	case errors.Is(err, fs.ErrPermission):
@@ -70,6 +72,7 @@ func (c *call) dial(ctx context.Context) (*client, error) {
 
 // ownerHint names the user to become, if the system tells.
 func ownerHint(path string) string {
+	// the socket may lie in a folder that we may not look into: then its owner is the one to become
 	for ; ; path = filepath.Dir(path) {
 		info, err := os.Stat(path)
 		if err == nil {
@@ -104,10 +107,11 @@ func (c *call) openFile(ctx context.Context) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Nobody reads a log of ours here: what the operation does is in the journal, under its request id.
 	door := NewDoor(Options{Store: store, Site: c.env.Site, Retire: c.env.Retire, Log: slog.New(slog.DiscardHandler)})
 	transport := &inMemory{handler: door.Handler()}
 	return &client{http: &http.Client{Transport: transport}, close: func() error {
-		transport.running.Wait()
+		transport.running.Wait() // an operation that nobody waits for any more still has the store in its hands
 		return store.Close()
 	}}, nil
 }
@@ -125,6 +129,7 @@ func (a *client) post(ctx context.Context, path string, body, into any) (raw []b
 	return a.ask(ctx, http.MethodPost, path, body, into)
 }
 
+// ask reads an answer whole before it is decoded: half of one is an error, never a shorter list.
 func (a *client) ask(ctx context.Context, method, path string, body, into any) ([]byte, error) {
 	res, err := a.do(ctx, method, path, body)
 	if err != nil {
@@ -170,5 +175,6 @@ func (a *client) do(ctx context.Context, method, path string, body any) (*http.R
 	if json.NewDecoder(io.LimitReader(res.Body, maxBody)).Decode(&f) != nil || f.Error == "" {
 		return nil, fmt.Errorf("%w (status %d)", errForeign, res.StatusCode)
 	}
+	// the text may hold a name that a stranger chose
 	return nil, errors.New(escapedLine(f.Error))
 }

@@ -37,8 +37,10 @@ func backup(ctx context.Context, c *call) error {
 		return err
 	}
 	defer res.Body.Close()
+	// No limit of time from here on: a large store over a slow pipe is no fault.
 	from := &counter{from: res.Body, p: progress{c: c}}
 	if path == "-" {
+		// what reads the pipe must look at our exit code: a copy that was cut off cannot be taken back
 		_, err = io.Copy(c.env.Stdout, from)
 		return err
 	}
@@ -73,6 +75,7 @@ func (c *call) free(path string) error {
 
 // save brings the copy to the disk and gives it its name. Of two at once, without -force, one wins.
 func (c *call) save(path string, from *counter) error {
+	// In the same folder: a rename works within one file system only.
 	temp := path + "." + rand.Text() + ".part"
 	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -87,6 +90,7 @@ func (c *call) save(path string, from *counter) error {
 	if err := c.rename(temp, path); err != nil {
 		return err
 	}
+	// the name itself must be on the disk as well
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
@@ -95,6 +99,7 @@ func (c *call) save(path string, from *counter) error {
 	return dir.Sync()
 }
 
+// rename gives the file its name. The kernel refuses to replace: between looking and renaming somebody may have made it.
 func (c *call) rename(temp, path string) error {
 	if c.opt.force {
 		return os.Rename(temp, path)
@@ -116,6 +121,7 @@ type counter struct {
 	p    progress
 }
 
+// Read implements io.Reader.
 func (r *counter) Read(p []byte) (int, error) {
 	n, err := r.from.Read(p)
 	r.n += int64(n)
@@ -145,6 +151,7 @@ func restore(ctx context.Context, c *call) error {
 	if !errors.Is(err, errNoServer) {
 		return err
 	}
+	// The socket may have been another one: the lock of the file itself has the last word.
 	r, err := storage.Restore(ctx, c.env.Options(), c.args[0])
 	if errors.Is(err, storage.ErrLocked) {
 		return fmt.Errorf("a hostedmcp has the store open: stop it first: systemctl stop hostedmcp; then restore again")
@@ -159,6 +166,7 @@ func restore(ctx context.Context, c *call) error {
 	return c.printRestored(out)
 }
 
+// printRestored says first what was lost, since it is what the operator has to act on.
 func (c *call) printRestored(r restored) error {
 	if r.TombstonesLost != "" {
 		c.warn("The replaced file could not be read (%s): connections that were ended after the backup live again. "+

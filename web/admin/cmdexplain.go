@@ -32,6 +32,8 @@ func explain(ctx context.Context, c *call) error {
 	return c.printExplanation(e)
 }
 
+// printExplanation prints what was asked first: the first line of the output is the answer. Everything about it goes to
+// stderr.
 func (c *call) printExplanation(e explanation) error {
 	for i, s := range append(e.Refused, e.Stories...) {
 		if err := c.printStory(i > 0, s); err != nil {
@@ -41,6 +43,7 @@ func (c *call) printExplanation(e explanation) error {
 	if e.More > 0 {
 		c.warn("%s of this user are left out: -limit N shows more.", many(e.More, "connection"))
 	}
+	// log lines hold no subject: who looks for a user there needs the hash
 	if e.LogSubject != "" {
 		c.warn("Log lines name this user subject=%s.", e.LogSubject)
 	}

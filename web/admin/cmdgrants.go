@@ -26,6 +26,7 @@ func listGrants(ctx context.Context, c *call) error {
 	}
 	defer a.close()
 	out := c.lister()
+	// Each page is a request of its own: a list of a million connections holds neither the store nor the socket.
 	query := url.Values{"subject": {c.opt.subject}, "client": {c.opt.client}, "state": {c.opt.state}}
 	for left := c.opt.limit; c.opt.all || left > 0; {
 		n := maxPage
@@ -40,6 +41,7 @@ func listGrants(ctx context.Context, c *call) error {
 		if err := out.page(page); err != nil {
 			return err
 		}
+		// a page of a search may be short without being the last: only "next" says
 		left -= len(page.Grants)
 		if query.Set("after", page.Next); page.Next == "" {
 			break
@@ -54,8 +56,10 @@ type grantLister struct {
 	n int
 }
 
+// lister begins a list.
 func (c *call) lister() *grantLister { return &grantLister{c: c} }
 
+// page prints one page as a table. On a terminal each has its own header, since its columns have their own width.
 func (l *grantLister) page(p grantPage) error {
 	if l.c.opt.json {
 		return l.pageJSON(p)
@@ -63,6 +67,7 @@ func (l *grantLister) page(p grantPage) error {
 	var rows [][]string
 	for _, g := range p.Grants {
 		rows = append(rows, []string{
+			// a person is best known by the address; a machine account has none
 			g.ID, g.State, cmp.Or(g.Email, g.Name, g.Subject), cmp.Or(g.ClientName, g.Client), l.c.clock(g.Created),
 			l.c.clock(g.LastUse), string(g.Reason),
 		})
@@ -70,6 +75,7 @@ func (l *grantLister) page(p grantPage) error {
 	if len(rows) == 0 {
 		return nil
 	}
+	// the id first: it is what all other commands take
 	header := []string{"ID", "STATE", "USER", "CLIENT", "SINCE", "LAST USE", "ENDED BY"}
 	if l.n += len(rows); l.n > len(rows) && !l.c.env.Terminal {
 		header, rows = rows[0], rows[1:] // one header is enough for a program
@@ -119,6 +125,7 @@ func (l *grantLister) end(next string) error {
 	return err
 }
 
+// showGrant prints one connection with the provider's side of it: what explain tells in words, here in figures.
 func showGrant(ctx context.Context, c *call) error {
 	a, err := c.connect(ctx)
 	if err != nil {
@@ -179,6 +186,7 @@ func (c *call) pairs(pairs [][2]string) error {
 	return nil
 }
 
+// endGrants ends one connection by its id, which nobody types by accident, or all of a user, which is asked about.
 func endGrants(ctx context.Context, c *call) error {
 	if (len(c.args) == 1) == (c.opt.subject != "") {
 		return wrongUse("name one connection, or all of a user with -subject: see hostedmcp grants end -h")
@@ -230,11 +238,13 @@ func (c *call) endSubject(ctx context.Context, a *client) error {
 		return fmt.Errorf("%s belongs to %d users: name the subject: %s", shown(c.opt.subject), len(names), strings.Join(names, ", "))
 	}
 	u := users.Users[0]
+	// On stderr: it is said before anything is done, in a script as well, so that its log tells whom it was about.
 	c.warn("%s has %s.", describe(u), many(u.Living, "living connection"))
 	if u.Living > 0 && !c.confirm("End all of them?") {
 		return fmt.Errorf("nothing was ended")
 	}
 	var e ended
+	// The subject, not the word: the address may have moved to somebody else while the question stood there.
 	raw, err := a.post(ctx, "/v1/users/end", map[string]string{"subject": u.Subject}, &e)
 	if err != nil {
 		return err
@@ -266,6 +276,7 @@ func (c *call) confirm(question string) bool {
 		return true
 	}
 	fmt.Fprintf(c.env.Stderr, "%s [y/N] ", question)
+	// whatever cannot be read is no
 	answer, _ := bufio.NewReader(c.env.Stdin).ReadString('\n')
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return answer == "y" || answer == "yes"

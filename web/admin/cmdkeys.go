@@ -53,7 +53,7 @@ func rotateKey(ctx context.Context, c *call) error {
 func (c *call) follow(body io.Reader) (rotation, error) {
 	p := progress{c: c}
 	defer p.done()
-	lines := bufio.NewScanner(body)
+	lines := bufio.NewScanner(body) // its limit of 64 KiB a line bounds what a foreign server can send
 	for lines.Scan() {
 		var s step
 		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
@@ -71,6 +71,8 @@ func (c *call) follow(body io.Reader) (rotation, error) {
 		errors.Join(lines.Err(), io.ErrUnexpectedEOF))
 }
 
+// printRotation says what is to be done with the keys that now lie about: a key in the wrong place is the next breach,
+// one that is lost the next outage.
 func (c *call) printRotation(r rotation) error {
 	if c.opt.json {
 		return c.printValue(r)
@@ -88,6 +90,7 @@ func (c *call) printRotation(r rotation) error {
 	return c.say("New access tokens are signed by key %s; those of the old one are accepted until %s.", shown(r.ID), c.clock(r.Retire))
 }
 
+// acceptClock shows the time that was accepted: the operator vouches for it.
 func acceptClock(ctx context.Context, c *call) error {
 	a, err := c.connect(ctx)
 	if err != nil {

@@ -125,6 +125,10 @@ the date that it shows first.`,
 		{
 			name: "tools accept", args: "CONNECTOR [TOOL]", min: 1, max: 2, run: acceptTools,
 			summary: "serve changed tool definitions from now on",
+			text: `A terminal shows what changed, and asks. What changes once more in the meantime is not accepted.
+
+  -yes        do not ask on a terminal`,
+			flags: func(f *flag.FlagSet, o *options) { f.BoolVar(&o.yes, "yes", false, "") },
 		},
 		{
 			name: "check", run: check,
@@ -138,6 +142,7 @@ Run it as the user who runs hostedmcp, on the machine that it runs on.`,
 // help is the text for a command, or for a group of them.
 func help(name string, cmd *command) string {
 	var b strings.Builder
+	// a group alone: what there is in it
 	if cmd == nil {
 		for _, c := range commands() {
 			if strings.HasPrefix(c.name, name+" ") {

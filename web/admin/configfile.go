@@ -73,6 +73,7 @@ func (f *ConfigFile) decode(text []byte, into any) error {
 	return errors.Join(faults...)
 }
 
+// wrongValue is the decoder's own sentence behind the key that it is about.
 func wrongValue(e *toml.DecodeError) string {
 	what := strings.TrimPrefix(e.Error(), "toml: ")
 	if key := strings.Join(e.Key(), "."); key != "" {
@@ -81,6 +82,7 @@ func wrongValue(e *toml.DecodeError) string {
 	return what
 }
 
+// unknownKey names the key that was probably meant: nearly all unknown keys are misspelt ones.
 func unknownKey(key string, known []string) string {
 	msg := fmt.Sprintf("unknown key %s", key)
 	if near := nearest(key, known); near != "" {
@@ -89,6 +91,7 @@ func unknownKey(key string, known []string) string {
 	return msg
 }
 
+// at puts file and line in front, in the form that editors jump to.
 func (f *ConfigFile) at(line int, what string) error {
 	return fmt.Errorf("%s:%d: %s", f.path, line, what)
 }
@@ -203,6 +206,7 @@ func nearest(key string, known []string) string {
 	return best
 }
 
+// last is a key without the sections it stands in.
 func last(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
 
 // edits is the Levenshtein distance.

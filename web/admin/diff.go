@@ -45,6 +45,7 @@ func members(definition json.RawMessage) map[string]json.RawMessage {
 	return m
 }
 
+// memberNames are those of both sides, what an agent reads first.
 func memberNames(a, b map[string]json.RawMessage) []string {
 	var names []string
 	for _, m := range []map[string]json.RawMessage{a, b} {
@@ -58,6 +59,8 @@ func memberNames(a, b map[string]json.RawMessage) []string {
 	return append(slices.Clone(firstMembers), slices.Compact(names)...)
 }
 
+// diffMember is what changed in one member. The count of hidden characters stands at its head: whoever reads only heads
+// sees that something is wrong.
 func diffMember(name string, before, after json.RawMessage) []string {
 	text, n := escaped(name)
 	old, hiddenOld := memberLines(before)
@@ -79,8 +82,10 @@ func memberLines(value json.RawMessage) (lines []string, invisible int) {
 		return nil, 0
 	}
 	var text string
+	// A text is shown as it is read, not as JSON writes it: what an agent sees is what is to be judged.
 	if json.Unmarshal(value, &text) != nil {
 		var b bytes.Buffer
+		// in its own order, with its own numbers: decoding would lose what is beyond 2^53
 		if json.Indent(&b, value, "", "  ") != nil {
 			b.Reset()
 			b.Write(value)
@@ -94,6 +99,7 @@ func memberLines(value json.RawMessage) (lines []string, invisible int) {
 	return lines, invisible
 }
 
+// compact takes white space away, which changes nothing for anybody.
 func compact(value json.RawMessage) []byte {
 	var b bytes.Buffer
 	if json.Compact(&b, value) != nil {
@@ -126,6 +132,7 @@ func diffLines(before, after []string) []string {
 	return nearChanges(all)
 }
 
+// marked puts a sign before each line.
 func marked(mark string, lines []string) (out []string) {
 	for _, l := range lines {
 		out = append(out, mark+l)
@@ -136,6 +143,7 @@ func marked(mark string, lines []string) (out []string) {
 // lcs[i][j] is the length of the longest common subsequence of before[i:] and after[j:].
 func lcs(before, after []string) [][]int32 {
 	table := make([][]int32, len(before)+1)
+	// one piece of memory: at most 16 MB, by maxDiffLines
 	cells := make([]int32, (len(before)+1)*(len(after)+1))
 	for i := range table {
 		table[i], cells = cells[:len(after)+1], cells[len(after)+1:]

@@ -25,8 +25,8 @@
 //	POST /v1/backup                   the file
 //	POST /v1/keys/{master|data|signing}  {"new_key_file"}: lines of JSON, the last one says how it ended
 //	POST /v1/clock                    the clock is right
-//	GET  /v1/tools?connector          changed definitions
-//	POST /v1/tools                    {"connector","tool"}: serve them
+//	GET  /v1/tools?connector&tool     changed definitions, and their digest
+//	POST /v1/tools                    {"connector","tool","digest"}: serve them
 //
 // An error is {"error","request"} with a status of its own; its text is for the operator and names the fixing step.
 //

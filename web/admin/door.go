@@ -67,6 +67,7 @@ func NewDoor(o Options) *Door {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	// A file that no server holds signs nothing: what is out there lives for access_ttl at most, and that is a day at most.
 	if o.Retire == nil {
 		o.Retire = func() time.Time { return o.Store.Now().Add(24 * time.Hour) }
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -139,11 +140,17 @@ func TestServerEnds(t *testing.T) {
 	var ended []string
 	r.door.End = func(ctx context.Context, id string) error {
 		ended = append(ended, id)
+		if len(admin.RequestID(ctx)) != 26 {
+			t.Errorf("request id %q", admin.RequestID(ctx))
+		}
 		_, err := r.store.EndGrant(ctx, id, oauth.AdminRevoked, storage.Event{Reason: oauth.AdminRevoked})
 		return err
 	}
-	r.door.EndSubject = func(_ context.Context, subject string) (int, error) {
+	r.door.EndSubject = func(ctx context.Context, subject string) (int, error) {
 		ended = append(ended, subject)
+		if len(admin.RequestID(ctx)) != 26 || admin.RequestID(context.Background()) != "" {
+			t.Errorf("request id %q", admin.RequestID(ctx))
+		}
 		return 2, nil
 	}
 	r.serve()
@@ -225,6 +232,33 @@ func TestInterrupted(t *testing.T) {
 			t.Errorf("%v: %s", err, out.String())
 		}
 	})
+}
+
+// An answer that cannot be finished is cut off, so that it is not taken for whole; the log has it.
+func TestCutOff(t *testing.T) {
+	r := newRig(t)
+	var log buffer
+	h := admin.NewDoor(admin.Options{Store: r.store, Log: slog.New(slog.NewTextHandler(&log, nil))}).Handler()
+	defer func() {
+		if fault := recover(); fault != http.ErrAbortHandler {
+			t.Errorf("got %v", fault)
+		}
+		has(t, log.String(), "op=backup", "pipe is broken", "level=WARN")
+	}()
+	h.ServeHTTP(&brokenWriter{ResponseRecorder: httptest.NewRecorder()}, httptest.NewRequest("POST", "/v1/backup", nil))
+}
+
+// brokenWriter takes one piece.
+type brokenWriter struct {
+	*httptest.ResponseRecorder
+	pieces int
+}
+
+func (w *brokenWriter) Write(p []byte) (int, error) {
+	if w.pieces++; w.pieces > 1 {
+		return 0, errors.New("pipe is broken")
+	}
+	return w.ResponseRecorder.Write(p)
 }
 
 // A server has short deadlines for strangers; an operation has its own.

@@ -27,8 +27,19 @@ type exchange struct {
 	attrs []slog.Attr
 }
 
+// newExchange begins an operation under a request id of its own.
 func newExchange(w http.ResponseWriter, r *http.Request, log *slog.Logger, name string) *exchange {
-	return &exchange{w: w, r: r, log: log, name: name, id: rand.Text()}
+	id := rand.Text()
+	return &exchange{w: w, r: r.WithContext(context.WithValue(r.Context(), requestKey{}, id)), log: log, name: name, id: id}
+}
+
+type requestKey struct{}
+
+// RequestID is the request id of the operation that a function of [Options] is called for, so that its journal events
+// name it and explain finds them; "" = ctx is of no operation.
+func RequestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestKey{}).(string)
+	return id
 }
 
 // note adds to the log line. Never a word that the operator typed: it may be a user's address.
@@ -101,7 +112,7 @@ func (x *exchange) read(into any) error {
 	_ = control.SetReadDeadline(time.Now().Add(bodyTime))
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	dec := json.NewDecoder(x.r.Body)
-	dec.DisallowUnknownFields()
+	dec.DisallowUnknownFields() // a field that is not known may be a limit that is not kept
 	if err := dec.Decode(into); err != nil {
 		return refuse(http.StatusBadRequest, "the request cannot be read: %v", err)
 	}
@@ -111,7 +122,9 @@ func (x *exchange) read(into any) error {
 // answer writes the result.
 func (x *exchange) answer(v any) error { return x.write(http.StatusOK, v) }
 
+// write sends an answer that is small enough to be made whole first.
 func (x *exchange) write(status int, v any) error {
+	// Encoded before the first byte: an answer that cannot be is an error, not half an answer.
 	body, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
@@ -138,8 +151,10 @@ type refusal struct {
 	text   string
 }
 
+// Error implements error.
 func (r *refusal) Error() string { return r.text }
 
+// refuse is an error for the operator, whose text names the fixing step.
 func refuse(status int, format string, args ...any) error {
 	return &refusal{status, fmt.Sprintf(format, args...)}
 }

@@ -15,7 +15,7 @@ type inMemory struct {
 
 // RoundTrip implements http.RoundTripper. It returns when the answer begins; its body arrives as it is written.
 func (t *inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
-	in := r.Clone(r.Context())
+	in := r.Clone(r.Context()) // a RoundTripper leaves its request alone
 	if in.Body == nil {
 		in.Body = http.NoBody
 	}

@@ -14,6 +14,7 @@ func (d *Door) backup(x *exchange) error {
 // backupWriter begins the answer with the first byte.
 type backupWriter struct{ x *exchange }
 
+// Write implements io.Writer.
 func (w backupWriter) Write(p []byte) (int, error) {
 	if !w.x.begun {
 		w.x.begin("application/octet-stream")

@@ -35,6 +35,7 @@ func (d *Door) explain(x *exchange) error {
 		return err
 	}
 	a := explanation{Word: word, NoMemory: d.o.Refusals == nil}
+	// The journals last: reading them from end to end costs what the others do not.
 	for _, look := range []func(context.Context, *explanation) ([]storage.Grant, error){d.asGrant, d.asUser, d.asRequest} {
 		grants, err := look(x.r.Context(), &a)
 		if err != nil {
@@ -56,6 +57,7 @@ func checkWord(word string) error {
 	return nil
 }
 
+// asGrant looks for a connection. Its id is what the other lists show, so that it comes first.
 func (d *Door) asGrant(_ context.Context, a *explanation) ([]storage.Grant, error) {
 	g, err := d.o.Store.Grant(a.Word)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -77,6 +79,7 @@ func (d *Door) asUser(_ context.Context, a *explanation) ([]storage.Grant, error
 		return nil, nil
 	}
 	if err == nil {
+		// of several people with one address the first: each story names its own subject
 		a.Found, a.LogSubject = "email", d.logSubject(grants[0].Subject)
 	}
 	return grants, err
@@ -184,6 +187,7 @@ func (d *Door) tell(x *exchange, a *explanation, grants []storage.Grant, limit i
 
 // story tells one connection. Identity and upstream tokens of an ended one may be gone.
 func (d *Door) story(g storage.Grant) (story.Story, error) {
+	// Three readings, not one transaction: an event that comes between them is told the next time.
 	in := story.Input{Grant: g, Site: d.o.Site, Server: d.trouble(), Now: d.o.Store.Now()}
 	var err error
 	if in.Events, err = d.o.Store.Events(g.ID); err != nil {

@@ -67,6 +67,7 @@ func (d *Door) listGrants(x *exchange) error {
 	}
 	page := grantPage{Grants: []grantLine{}, Next: next}
 	for _, g := range found {
+		// names are sealed apart from the grants; a page has at most maxPage of them to open
 		line, _, err := d.line(g)
 		if err != nil {
 			return err
@@ -106,6 +107,7 @@ func (d *Door) grant(x *exchange) (storage.Grant, error) {
 	return g, err
 }
 
+// showGrant answers with one connection.
 func (d *Door) showGrant(x *exchange) error {
 	g, err := d.grant(x)
 	if err != nil {
@@ -154,6 +156,7 @@ func (d *Door) endGrant(x *exchange) error {
 	return x.answer(ended{Ended: 1})
 }
 
+// end lets the server do it if there is one: its streams close at once, and its loop asks the provider to revoke.
 func (d *Door) end(ctx context.Context, x *exchange, id string) error {
 	if d.o.End != nil {
 		return d.o.End(ctx, id)
@@ -179,6 +182,7 @@ func (d *Door) users(x *exchange) error {
 	return x.answer(page)
 }
 
+// findUsers looks for a subject, then for an address, and counts each one's connections.
 func (d *Door) findUsers(word string) (page userPage, err error) {
 	grants, err := d.o.Store.GrantsOf(word)
 	if err == nil && len(grants) == 0 {
@@ -217,6 +221,7 @@ func (d *Door) endSubject(x *exchange) error {
 	if err := checkWord(in.Subject); err != nil {
 		return err
 	}
+	// before the work: a line about an end that failed names whom it was about as well
 	x.note("subject", d.logSubject(in.Subject))
 	n, err := d.endAll(x.r.Context(), x, in.Subject)
 	if err != nil {
@@ -226,6 +231,7 @@ func (d *Door) endSubject(x *exchange) error {
 	return x.answer(ended{Ended: n})
 }
 
+// endAll is end for all connections of a subject, in one commit: none of them can refresh in between.
 func (d *Door) endAll(ctx context.Context, x *exchange, subject string) (int, error) {
 	if d.o.EndSubject != nil {
 		return d.o.EndSubject(ctx, subject)
@@ -241,6 +247,7 @@ func (d *Door) unknownWord(ctx context.Context, word string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, nearTime)
 	defer cancel()
+	// An error here only means that nobody is suggested.
 	near, err := d.o.Store.Names(ctx, word, maxNear)
 	if err == nil && len(near) > 0 {
 		text += "; did you mean the user " + strings.Join(shownAll(near), ", ") + "?"

@@ -23,7 +23,7 @@ func (d *Door) rotate(x *exchange) error {
 	if in.File != "" && (key != "master" || !filepath.IsAbs(in.File)) {
 		return refuse(http.StatusBadRequest, "new_key_file is for the master key, with its whole path")
 	}
-	x.note("key", key)
+	x.note("key", key) // its name; a key itself is never in a request or an answer
 	r, err := d.newKey(x, key, in.File)
 	if err == nil {
 		return x.say(step{Key: &r})
@@ -37,6 +37,7 @@ func (d *Door) rotate(x *exchange) error {
 	return err
 }
 
+// newKey makes one. Which files it touches, and what a crash in the middle leaves, is told at the store's own functions.
 func (d *Door) newKey(x *exchange, key, file string) (r rotation, err error) {
 	ctx := x.r.Context()
 	r.Key = key
@@ -51,6 +52,7 @@ func (d *Door) newKey(x *exchange, key, file string) (r rotation, err error) {
 		err = d.o.Store.RotateData(ctx, x.steps())
 	case "signing":
 		var made storage.SigningKey
+		// whole seconds: what is said and what is stored are the same
 		r.Retire = d.o.Retire().UTC().Truncate(time.Second)
 		made, err = d.o.Store.RotateSigning(ctx, r.Retire)
 		r.ID = made.ID
@@ -94,6 +96,7 @@ func (x *exchange) say(s step) error {
 // acceptClock takes the wall clock as right after a jump (protocol.md §5.3).
 func (d *Door) acceptClock(x *exchange) error {
 	a := clockState{Trusted: d.o.Store.ClockTrusted(), Now: d.o.Store.Now().UTC().Truncate(time.Second)}
+	// It cannot fail: a store that cannot be written goes by it until the next start.
 	d.o.Store.AcceptClock()
 	x.note("trusted_before", a.Trusted)
 	return x.answer(a)

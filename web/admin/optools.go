@@ -3,34 +3,57 @@ package admin
 import (
 	"cmp"
 	"context"
-	"errors"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"net/http"
 	"slices"
-
-	"hostedmcp/storage"
 )
 
 // Tool definitions that changed since they were accepted, and their acceptance. A server that runs is asked, since it
 // then serves them at once; the store knows the same.
 
+// diffTools answers with every change that waits, in a fixed order.
 func (d *Door) diffTools(x *exchange) error {
-	all, err := d.changes()
+	q := x.r.URL.Query()
+	waiting, err := d.waiting(q.Get("connector"), q.Get("tool"))
 	if err != nil {
 		return err
 	}
-	a := changes{Changes: []Change{}}
-	connector := x.r.URL.Query().Get("connector")
-	for _, c := range all {
-		if connector == "" || c.Connector == connector {
-			a.Changes = append(a.Changes, c)
-		}
-	}
-	slices.SortFunc(a.Changes, func(c, e Change) int {
-		return cmp.Or(cmp.Compare(c.Connector, e.Connector), cmp.Compare(c.Tool, e.Tool))
-	})
-	return x.answer(a)
+	return x.answer(changes{Changes: waiting, Digest: digest(waiting)})
 }
 
+// waiting are the changes of one connector and tool; "" = of all.
+func (d *Door) waiting(connector, tool string) ([]Change, error) {
+	all, err := d.changes()
+	if err != nil {
+		return nil, err
+	}
+	out := []Change{}
+	for _, c := range all {
+		if (connector == "" || c.Connector == connector) && (tool == "" || c.Tool == tool) {
+			out = append(out, c)
+		}
+	}
+	slices.SortFunc(out, func(c, e Change) int {
+		return cmp.Or(cmp.Compare(c.Connector, e.Connector), cmp.Compare(c.Tool, e.Tool))
+	})
+	return out, nil
+}
+
+// digest names what was looked at. It is of the definitions as they came: one more space is another one.
+func digest(waiting []Change) string {
+	h := sha256.New()
+	for _, c := range waiting {
+		for _, part := range [][]byte{[]byte(c.Connector), []byte(c.Tool), c.Offered} {
+			fmt.Fprintf(h, "%d:", len(part)) // no part can pass for two
+			h.Write(part)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// changes asks who knows. In the store a tool without an offered definition is one that has not changed.
 func (d *Door) changes() ([]Change, error) {
 	if d.o.Tools.Diff != nil {
 		return d.o.Tools.Diff()
@@ -48,10 +71,14 @@ func (d *Door) changes() ([]Change, error) {
 	return out, nil
 }
 
+// acceptTools answers how many definitions are served anew. None at all is an error: the operator meant something. The
+// digest is that of what the operator has seen: a connector that changes its mind between the look and the word would
+// otherwise be served unseen.
 func (d *Door) acceptTools(x *exchange) error {
 	var in struct {
 		Connector string `json:"connector"`
 		Tool      string `json:"tool"` // "" = all of the connector
+		Digest    string `json:"digest"`
 	}
 	if err := x.read(&in); err != nil {
 		return err
@@ -59,10 +86,16 @@ func (d *Door) acceptTools(x *exchange) error {
 	if in.Connector == "" {
 		return refuse(http.StatusBadRequest, "name the connector: hostedmcp tools diff shows them")
 	}
-	n, err := d.accept(x.r.Context(), in.Connector, in.Tool)
-	if errors.Is(err, storage.ErrNotFound) || err == nil && n == 0 {
+	waiting, err := d.waiting(in.Connector, in.Tool)
+	switch {
+	case err != nil:
+		return err
+	case len(waiting) == 0:
 		return refuse(http.StatusNotFound, "no change waits there: hostedmcp tools diff shows those that do")
+	case in.Digest != digest(waiting):
+		return refuse(http.StatusConflict, "what the connector offers has changed again: look at it with hostedmcp tools diff")
 	}
+	n, err := d.accept(x.r.Context(), in.Connector, in.Tool)
 	if err != nil {
 		return err
 	}
@@ -71,6 +104,7 @@ func (d *Door) acceptTools(x *exchange) error {
 	return x.answer(accepted{n})
 }
 
+// accept lets the server do it if there is one, which then tells its clients that the list has changed.
 func (d *Door) accept(ctx context.Context, connector, tool string) (int, error) {
 	if d.o.Tools.Accept != nil {
 		return d.o.Tools.Accept(ctx, connector, tool)

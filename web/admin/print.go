@@ -52,6 +52,7 @@ func (c *call) table(header []string, rows [][]string) error {
 			}
 		}
 	}
+	// A tab stands in no cell (shown makes spaces of them), so that cut -f finds every column.
 	if !c.env.Terminal {
 		for _, row := range all {
 			if _, err := io.WriteString(c.env.Stdout, strings.Join(row, "\t")+"\n"); err != nil {
@@ -101,6 +102,7 @@ func cells(s string) (n int) {
 	return n
 }
 
+// wideKind reports whether a character of this kind takes two columns.
 func wideKind(k width.Kind) bool { return k == width.EastAsianWide || k == width.EastAsianFullwidth }
 
 // clock writes a moment: to the minute for a person, in RFC 3339 for a program. Always UTC, as the log.
@@ -146,6 +148,7 @@ type progress struct {
 func (p *progress) show(format string, args ...any) {
 	if now := time.Now(); p.c.env.Terminal && now.Sub(p.last) >= stepEvery {
 		p.last, p.on = now, true
+		// back to the beginning of the line, and clear it: the next text may be shorter
 		fmt.Fprintf(p.c.env.Stderr, "\r\x1b[K"+format, args...)
 	}
 }

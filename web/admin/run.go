@@ -52,8 +52,10 @@ func Commands() (out []Command) {
 // usageError is a command line that cannot be meant.
 type usageError struct{ text string }
 
+// Error implements error.
 func (e *usageError) Error() string { return e.text }
 
+// wrongUse is an error for which the exit code is 2: nothing was done, and nothing was looked at.
 func wrongUse(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
 // ExitCode is the exit code for what Run returned: 0 for none, 2 for a command line that cannot be meant, 1 for all else.
@@ -99,10 +101,12 @@ func Run(ctx context.Context, name string, args []string, env Env) error {
 	if err := c.parse(cmd, rest); err != nil {
 		return err
 	}
+	// Only now: a command line that cannot be meant, and a question for help, need no configuration.
 	if env.Load != nil {
 		if c.env, err = env.Load(c.opt.config); err != nil {
 			return err
 		}
+		// where a person sits is the caller's to know, not the configuration's
 		c.env.Stdin, c.env.Stdout, c.env.Stderr, c.env.Terminal = env.Stdin, env.Stdout, env.Stderr, env.Terminal
 	}
 	return cmd.run(ctx, c)
@@ -131,6 +135,7 @@ func find(name string, args []string) (*command, []string, error) {
 	return nil, nil, wrongUse("unknown command %q: see hostedmcp %s -h", name+" "+args[0], name)
 }
 
+// wantsHelp looks for -h before anything else is judged: who asks for help has often just got something wrong.
 func wantsHelp(args []string) bool {
 	for _, a := range args {
 		switch a {
@@ -146,7 +151,7 @@ func wantsHelp(args []string) bool {
 // parse reads flags wherever they stand: people add -json behind what they have typed.
 func (c *call) parse(cmd *command, args []string) error {
 	flags := flag.NewFlagSet(cmd.name, flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
+	flags.SetOutput(io.Discard) // our usage error says it in one line
 	flags.StringVar(&c.opt.config, "config", "", "")
 	flags.BoolVar(&c.opt.json, "json", false, "")
 	if cmd.flags != nil {
@@ -156,6 +161,7 @@ func (c *call) parse(cmd *command, args []string) error {
 		if err := flags.Parse(args); err != nil {
 			return wrongUse("%v: see hostedmcp %s -h", err, cmd.name)
 		}
+		// Parse swallows "--" and does not tell: it then stands right before what is left.
 		ended := len(args) > flags.NArg() && args[len(args)-flags.NArg()-1] == "--"
 		if args = flags.Args(); ended {
 			c.args = append(c.args, args...)

@@ -29,6 +29,7 @@ func short(s string) string {
 
 const maxCell = 48
 
+// shownAll is shown for each.
 func shownAll(texts []string) (out []string) {
 	for _, s := range texts {
 		out = append(out, shown(s))
@@ -75,6 +76,7 @@ func isMark(r rune) bool { return unicode.In(r, unicode.Mn, unicode.Me) }
 // and hidden, and DEL. Outside of strings JSON is ASCII, so that nothing else can be met.
 func plainJSON(doc []byte) []byte {
 	var b bytes.Buffer
+	// \u001b and its like are escaped by encoding/json itself; C1 controls and marks of direction are not
 	for len(doc) > 0 {
 		r, size := utf8.DecodeRune(doc)
 		if r == 0x7f || r >= utf8.RuneSelf && hidden(r) {

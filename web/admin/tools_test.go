@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -73,7 +74,8 @@ func TestToolsOfTheServer(t *testing.T) {
 	var asked string
 	r.door.Tools = admin.ToolsAdmin{
 		Diff: func() ([]admin.Change, error) {
-			return []admin.Change{{Connector: "live", Tool: "t", Accepted: json.RawMessage(`{"a":1}`), Offered: json.RawMessage(`{"a":2}`)}}, nil
+			return []admin.Change{{Connector: "live", Tool: "t", Accepted: json.RawMessage(`{"a":1}`), Offered: json.RawMessage(`{"a":2}`)},
+				{Connector: "live", Tool: "broken", Offered: json.RawMessage(`{}`)}}, nil
 		},
 		Accept: func(_ context.Context, connector, tool string) (int, error) {
 			asked = connector + " " + tool
@@ -90,6 +92,51 @@ func TestToolsOfTheServer(t *testing.T) {
 	}
 	if got := r.run("tools", "accept", "live", "broken"); got.code != 1 || !strings.Contains(got.err, "the connector is gone") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A person sees what is accepted, and says yes to exactly that; a connector that changes its mind in between gets
+// nothing.
+func TestToolsAcceptAsks(t *testing.T) {
+	for _, tt := range []struct {
+		name, input string
+		args        []string
+		accepted    bool
+	}{{"no", "n\n", nil, false}, {"end of input", "", nil, false}, {"yes", "y\n", nil, true}, {"-yes", "", []string{"-yes"}, true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t)
+			r.pins()
+			r.serve()
+			r.env.Terminal, r.input = true, tt.input
+			got := r.run(append([]string{"tools", "accept", "crm", "find_account"}, tt.args...)...)
+			if (got.code == 0) != tt.accepted {
+				t.Errorf("%+v", got)
+			}
+			if tt.args == nil {
+				has(t, got.out, `+ By its name or number.\u{200b}`)
+			}
+			if left := strings.Contains(r.run("tools", "diff").out, "find_account"); left == tt.accepted {
+				t.Errorf("still waits: %v", left)
+			}
+		})
+	}
+}
+
+func TestToolsRugPull(t *testing.T) {
+	r := newRig(t)
+	n := 0
+	r.door.Tools.Diff = func() ([]admin.Change, error) {
+		n++
+		return []admin.Change{{Connector: "c", Tool: "t", Accepted: json.RawMessage(`{}`), Offered: json.RawMessage(fmt.Sprintf(`{"a":%d}`, n))}}, nil
+	}
+	r.door.Tools.Accept = func(context.Context, string, string) (int, error) { t.Error("accepted unseen"); return 1, nil }
+	r.serve()
+	got := r.run("tools", "accept", "c")
+	if got.code != 1 || !strings.Contains(got.err, "has changed again: look at it") {
+		t.Errorf("%+v", got)
+	}
+	if status, answer := r.send(r.http(), "POST", "/v1/tools", `{"connector":"c"}`); status != 409 {
+		t.Errorf("without a digest: %d %s", status, answer)
 	}
 }
 
