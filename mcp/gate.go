@@ -15,7 +15,8 @@ type gate struct {
 	mu      sync.Mutex
 	total   int
 	users   map[string]int
-	waiting []*waiter // in the order in which they came
+	waiting []*waiter     // in the order in which they came
+	empty   chan struct{} // closed when there are no calls any more; nil = nobody waits for that
 }
 
 // waiter is a call that waits; ready is closed when it has its turn.
@@ -101,6 +102,10 @@ func (g *gate) leave(subject string) {
 	if g.users[subject]--; g.users[subject] == 0 {
 		delete(g.users, subject)
 	}
+	if g.total == 0 && g.empty != nil {
+		close(g.empty)
+		g.empty = nil
+	}
 	g.waiting = slices.DeleteFunc(g.waiting, func(w *waiter) bool {
 		if !g.free(w.subject) {
 			return false
@@ -109,4 +114,24 @@ func (g *gate) leave(subject string) {
 		close(w.ready)
 		return true
 	})
+}
+
+// drain waits until there are no calls, or ctx is done.
+func (g *gate) drain(ctx context.Context) error {
+	g.mu.Lock()
+	if g.total == 0 {
+		g.mu.Unlock()
+		return nil
+	}
+	if g.empty == nil {
+		g.empty = make(chan struct{})
+	}
+	empty := g.empty
+	g.mu.Unlock()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

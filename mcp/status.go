@@ -224,11 +224,14 @@ func (s *Server) recovered(where string) {
 	}
 }
 
-// closeConnectors ends them all.
+// closeConnectors ends them all, after the calls under way have their answers or ctx is done.
 func (s *Server) closeConnectors(ctx context.Context) error {
 	s.parked.closeAll()
 	var errs []error
 	for _, m := range s.mounts {
+		if err := m.gate.drain(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("connector %q still has calls: %w", m.config.Name, err))
+		}
 		if err := m.source.Close(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("close connector %q: %w", m.config.Name, err))
 		}
