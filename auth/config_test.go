@@ -75,7 +75,7 @@ func TestConfigFaults(t *testing.T) {
 			"clients.registered[1]: redirect_uris", "clients.registered[2]: id", "clients.registered[2]: redirect_uris", "clients.registered[3]: id",
 		}},
 		{func() error { return limits.Validate() }, []string{"limits.consent_per_minute", "limits.header_max", "limits.header_timeout", "limits.body_timeout"}},
-		{auth.AccessConfig{Groups: []string{""}, EmailDomains: []string{"a@b.example", ""}}.Validate, []string{"access.groups", "access.email_domains", "access.email_domains"}},
+		{auth.AccessConfig{Groups: []string{""}, Operators: []string{"a", ""}, EmailDomains: []string{"a@b.example", ""}}.Validate, []string{"access.groups", "access.operators", "access.email_domains", "access.email_domains"}},
 	} {
 		err := row.err()
 		if err == nil {
