@@ -86,7 +86,7 @@ func check(ctx context.Context, c *call) error {
 		}
 	}
 	if k.fails > 0 {
-		return fmt.Errorf("check: %d of %d lines are FAIL", k.fails, len(k.all))
+		return fmt.Errorf("check: %d of %d are FAIL", k.fails, len(k.all))
 	}
 	return nil
 }

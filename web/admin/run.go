@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -115,13 +116,18 @@ func Run(ctx context.Context, name string, args []string, env Env) error {
 // find tells the command by one word or two. A group without its second word (nil) is a question for help.
 func find(name string, args []string) (*command, []string, error) {
 	group := false
+	// "hostedmcp -config FILE grants list" comes as grants -config FILE list
+	var before []string
+	if len(args) > 1 && (args[0] == "-config" || args[0] == "--config") {
+		before, args = args[:2], args[2:]
+	}
 	for _, c := range commands() {
 		switch first, second, two := strings.Cut(c.name, " "); {
 		case first != name:
 		case !two:
-			return &c, args, nil
+			return &c, slices.Concat(before, args), nil
 		case len(args) > 0 && args[0] == second:
-			return &c, args[1:], nil
+			return &c, slices.Concat(before, args[1:]), nil
 		default:
 			group = true
 		}

@@ -120,6 +120,14 @@ func TestLoad(t *testing.T) {
 	if got := r.run("grants", "list", "-config", "x.toml"); got.code != 0 || asked != "x.toml" || !strings.Contains(got.out, idBob) {
 		t.Errorf("asked for %q: %+v", asked, got)
 	}
+	for _, line := range [][]string{
+		{"grants", "-config", "y.toml", "list"}, {"grants", "list", "--config=y.toml"}, {"explain", "-config", "y.toml", idBob}, {"explain", idBob, "-config", "y.toml"},
+	} {
+		if got := r.run(line...); got.code != 0 || asked != "y.toml" {
+			t.Errorf("%v asked for %q: %+v", line, asked, got)
+		}
+		asked = ""
+	}
 	r.env.Load = func(string) (admin.Env, error) { return admin.Env{}, errors.New("x.toml:3: unknown key") }
 	if got := r.run("grants", "list"); got.code != 1 || got.err != "x.toml:3: unknown key\n" {
 		t.Errorf("%+v", got)
