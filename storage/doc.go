@@ -3,8 +3,8 @@
 //
 // # Buckets
 //
-//	meta        schema, issuer, clock, restored_at, counters in clear; store key and data keys wrapped by the master
-//	            key; signing keys sealed
+//	meta        schema, issuer, clock, restored_at, backup_at (of a backup), counters in clear; store key and data keys
+//	            wrapped by the master key, and by a new one on its way (keys_next, keys_handed); signing keys sealed
 //	clients     client id → registration or metadata document, created, last used, living grants
 //	requests    request id → approved authorization request, until the callback; then the memory that it is finished,
 //	            until its ticket expires. Sealed. Also the indexes by time, browser and address for the limits
@@ -46,6 +46,16 @@
 //	EndGrant         a tombstone: record, family key, identity, journal stay for TombstoneTTL; user_revoked
 //	UpstreamRevoked  the provider's token goes
 //	Sweep            the tombstone goes
+//
+// # Copies and keys
+//
+// Backup is one transaction's view, compacted; Restore brings one to the present: what ended since has ended, the
+// provider's tokens are in doubt, what is good for once is gone. It may be killed at any point, and so may the rotations
+// (online, in steps):
+//
+//	RotateMaster   wraps the ring anew (rotatemaster.go); a systemd credential is the operator's to replace: RotateMasterTo
+//	RotateData     a new data key; everything is sealed anew, then the old key goes (rotatedata.go). Run finishes it
+//	RotateSigning  a new signing key; the old one verifies until its RetireAt
 //
 // # Time
 //

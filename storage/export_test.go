@@ -48,3 +48,6 @@ func (s *Store) CreateAll(grants []NewGrant) error {
 
 // Waiting is how many transitions the writer has not taken yet.
 func (s *Store) Waiting() int { return len(s.jobs) }
+
+// Keep gives a file its second name.
+func Keep(path string) (string, error) { return keep(path, time.Unix(1, 0)) }
