@@ -116,6 +116,11 @@ func TestCheckPlantedFaults(t *testing.T) {
 			[]string{"FAIL redirect uri", "FAIL redirect uris"}, "Valid redirect URIs: " + redirectURI},
 		{"a wildcard", client("redirectUris", []any{strings.TrimSuffix(redirectURI, "callback") + "*"}),
 			[]string{"FAIL redirect uri exact", "FAIL redirect uris"}, "no entry with *"},
+		{"a wildcard beside ours", client("redirectUris", []any{redirectURI, redirectURI + "*"}), []string{"FAIL redirect uri exact", "FAIL redirect uris"}, "alone"},
+		{"ours without its port", client("redirectUris", []any{"http://127.0.0.1/callback"}), []string{}, ""},
+		{"ours with another port", client("redirectUris", []any{"http://127.0.0.1:1/callback"}), []string{"FAIL redirect uri", "FAIL redirect uris"}, redirectURI},
+		{"a page without a form", func(r *checkRig) { r.kc.elsewhere = "<h1>Something went wrong</h1>" }, []string{"warn redirect uri"}, "sign in once"},
+		{"a login page elsewhere", func(r *checkRig) { r.kc.elsewhere = "https://login.example.com/?return=" + redirectURI }, []string{"warn redirect uri"}, "it must hold " + redirectURI},
 		{"a second redirect URI", client("redirectUris", []any{redirectURI, "https://old.example.com/callback"}), []string{"warn redirect uris"}, "alone"},
 		{"offline_access not allowed", scope(), []string{"FAIL offline_access"}, "Client scopes > Add client scope > offline_access: Optional"},
 		{"offline_access by default", client("defaultClientScopes", []any{"basic", "offline_access"}), []string{"warn offline_access"}, "Assigned type: Optional"},
@@ -128,6 +133,8 @@ func TestCheckPlantedFaults(t *testing.T) {
 		{"every login refused", func(r *checkRig) { r.kc.silent = func(url.Values) string { return "temporarily_unavailable" } }, []string{"FAIL authorization request"}, "log"},
 
 		// realm
+		{"a realm with long texts", realm("texts", strings.Repeat("x", 100<<10)), []string{}, ""},
+		{"a realm without end", realm("texts", strings.Repeat("x", 2<<20)), []string{"warn realm settings", "warn rotation mode"}, "again"},
 		{"realm disabled", realm("enabled", false), []string{"FAIL realm enabled"}, "Realm settings > Enabled"},
 		{"strict rotation, not told", together(realm("revokeRefreshToken", true), behave(func(b *authtest.Behaviour) { b.Rotation = authtest.RotationStrict })),
 			[]string{"FAIL rotation mode"}, `write provider.rotation = "strict", or Keycloak: Realm settings > Tokens > Refresh tokens > Revoke Refresh Token: off`},
@@ -181,9 +188,6 @@ func TestCheckPlantedFaults(t *testing.T) {
 		{"the hook fails", func(r *checkRig) {
 			r.options.Login = func(string) (string, error) { return "", errors.New("no browser") }
 		}, []string{"FAIL sign-in"}, ""},
-		{"a callback of another login", func(r *checkRig) {
-			r.options.Login = func(string) (string, error) { return redirectURI + "?code=x&state=y", nil }
-		}, []string{"FAIL sign-in"}, ""},
 		{"wrong iss in the redirect", behave(func(b *authtest.Behaviour) { b.Iss = authtest.IssWrong }), []string{"FAIL sign-in"}, ""},
 		{"no id_token", behave(func(b *authtest.Behaviour) { b.NoIDToken = true }), []string{"FAIL sign-in"}, "ID token signature"},
 		{"no groups in the id_token", behave(func(b *authtest.Behaviour) {
@@ -221,6 +225,7 @@ func TestCheckPlantedFaults(t *testing.T) {
 
 		// clocks
 		{"clock 40 s behind", func(r *checkRig) { r.now = func() time.Time { return time.Now().Add(-40 * time.Second) } }, []string{"warn clock skew"}, "timedatectl"},
+		{"clock 40 s ahead", func(r *checkRig) { r.now = func() time.Time { return time.Now().Add(40 * time.Second) } }, []string{"warn clock skew"}, "timedatectl"},
 		{"clock 2 min behind", func(r *checkRig) { r.now = func() time.Time { return time.Now().Add(-2 * time.Minute) } }, []string{"FAIL clock skew", "FAIL sign-in"}, "timedatectl"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -287,6 +292,42 @@ func (r *checkRig) canRevoke() bool {
 	return revoke && refresh
 }
 
+// A callback that answers another login is not redeemed: its code is somebody else's (RFC 9700 §4.7).
+func TestCheckForeignCallback(t *testing.T) {
+	for name, change := range map[string]func(url.Values){
+		"state of another": func(q url.Values) { q.Set("state", "x") },
+		"no state":         func(q url.Values) { q.Del("state") },
+		"no code":          func(q url.Values) { q.Del("code") },
+	} {
+		r := newCheckRig(t)
+		signIn := r.options.Login
+		r.options.Login = func(address string) (string, error) {
+			callback, err := signIn(address)
+			u, _ := url.Parse(callback)
+			q := u.Query()
+			change(q)
+			u.RawQuery = q.Encode()
+			return u.String(), err
+		}
+		if got := notOK(r.check()); !slices.Equal(got, []string{"FAIL sign-in"}) {
+			t.Errorf("%s: found %q", name, got)
+		}
+		if n := r.idp.Count(authtest.Token, "authorization_code"); n != 0 {
+			t.Errorf("%s: a code was redeemed", name)
+		}
+	}
+}
+
+// The service account's token is not left behind.
+func TestCheckGivesAdminTokenBack(t *testing.T) {
+	r := newCheckRig(t)
+	r.check()
+	want := []string{"demo Bearer admin-token", "clients Bearer admin-token", "revoke admin-token of doctor"}
+	if !slices.Equal(r.kc.admin, want) {
+		t.Errorf("the administration was asked %q, want %q", r.kc.admin, want)
+	}
+}
+
 // Without Login and admin rights the rest is looked at, and what was not is named.
 func TestCheckFromOutside(t *testing.T) {
 	r := newCheckRig(t)
@@ -296,6 +337,18 @@ func TestCheckFromOutside(t *testing.T) {
 	}
 	if len(r.idp.Sessions()) > 0 || len(r.kc.admin) > 0 {
 		t.Error("somebody was signed in, or the administration asked")
+	}
+	// a login without PKCE is taken
+	r = newCheckRig(t)
+	r.options, r.config.AdminClientID = upstream.CheckOptions{}, ""
+	attribute("pkce.code.challenge.method", "")(r)
+	if got, want := notOK(r.check()), []string{"warn pkce required", "warn provider settings", "warn sign-in"}; !slices.Equal(got, want) {
+		t.Errorf("found %q, want %q", got, want)
+	}
+	// an admin client at what is no realm of Keycloak's
+	r = newCheckRig(t, func(c *authtest.ProviderConfig) { c.Path = "/realms/demo/more" })
+	if got, want := notOK(r.check()), []string{"warn provider settings", "warn rotation mode"}; !slices.Equal(got, want) || len(r.kc.admin) > 0 {
+		t.Errorf("found %q, want %q", got, want)
 	}
 	// another provider than Keycloak, with a form in place of a redirect, and a wildcard
 	r = newCheckRig(t, func(c *authtest.ProviderConfig) { c.Path, c.RedirectURIs = "", nil })

@@ -190,7 +190,7 @@ func TestReadSecretOfSystemd(t *testing.T) {
 	if err := os.WriteFile(outside, []byte("s3cret"), 0o440); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := upstream.ReadSecret(filepath.Join(dir, "../../../"+outside)); err == nil {
+	if _, err := upstream.ReadSecret(dir + "/../../.." + outside); err == nil {
 		t.Error("a path that only begins there is taken")
 	}
 }

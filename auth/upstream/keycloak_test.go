@@ -26,7 +26,7 @@ type keycloak struct {
 	realm, client map[string]any
 	refuse        map[string]int // status by last part of the administration's path, or "client_credentials"
 	silent        func(q url.Values) (code string)
-	metadata      func(body []byte) []byte // of discovery; nil = as it is
+	elsewhere     string // where prompt=none is sent on to; a page if it begins with "<"; "" = back, or nowhere
 
 	mu    sync.Mutex
 	admin []string // what the administration was asked, and by whom
@@ -71,15 +71,12 @@ func (k *keycloak) RoundTrip(req *http.Request) (*http.Response, error) {
 	case form.Get("grant_type") == "client_credentials":
 		return k.account(user, password), nil
 	case form.Get("token_type_hint") == "access_token":
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.admin = append(k.admin, "revoke "+form.Get("token")+" of "+user)
 		return say(200, nil), nil
 	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err == nil && k.metadata != nil && strings.HasSuffix(req.URL.Path, "openid-configuration") {
-		said, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		resp.Body = io.NopCloser(bytes.NewReader(k.metadata(said)))
-	}
-	return resp, err
+	return http.DefaultTransport.RoundTrip(req)
 }
 
 func (k *keycloak) administer(req *http.Request) *http.Response {
@@ -116,8 +113,17 @@ func (k *keycloak) authorize(q url.Values) *http.Response {
 	uris, _ := k.client["redirectUris"].([]any)
 	known := slices.ContainsFunc(uris, func(u any) bool {
 		prefix, pattern := strings.CutSuffix(u.(string), "*")
-		return u == q.Get("redirect_uri") || pattern && strings.HasPrefix(q.Get("redirect_uri"), prefix)
+		portless := strings.Replace(q.Get("redirect_uri"), ":4711", "", 1)
+		return u == q.Get("redirect_uri") || u == portless || pattern && strings.HasPrefix(q.Get("redirect_uri"), prefix)
 	})
+	if strings.HasPrefix(k.elsewhere, "<") {
+		return say(200, json.RawMessage(`"`+k.elsewhere+`"`))
+	}
+	if k.elsewhere != "" {
+		resp := say(302, nil)
+		resp.Header.Set("Location", k.elsewhere)
+		return resp
+	}
 	if !known {
 		return say(400, nil)
 	}

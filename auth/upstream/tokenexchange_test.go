@@ -86,6 +86,7 @@ func TestTokenExchangeAnswers(t *testing.T) {
 		{"HTML", exchanges(200, "<html>"), oauth.UpstreamBadAnswer},
 		{"too long an answer", exchanges(200, without("{", "{"+strings.Repeat(" ", 64<<10))), oauth.UpstreamBadAnswer},
 		{"cut off", authtest.Fault{Grant: grantExchange, Cut: 5}, oauth.UpstreamUnreachable},
+		{"a refusal cut off", authtest.Fault{Grant: grantExchange, Status: 400, Body: refusal("access_denied", ""), Cut: 9}, oauth.UpstreamUnreachable},
 		{"reset", authtest.Fault{Grant: grantExchange, Reset: true}, oauth.UpstreamUnreachable},
 		{"503", authtest.Unavailable(503, "7"), oauth.UpstreamError},
 		{"429", authtest.Unavailable(429, ""), oauth.UpstreamError},
