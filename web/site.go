@@ -25,9 +25,9 @@ type Site struct {
 	Demo       []DemoUser  // the embedded provider's users; empty = no demo
 	Connectors []Connector // what is behind the endpoint; empty = nothing is said about it
 
-	// What the sentences about ended connections quote. Zero = told without the figure.
+	// How long a connection lives, as the status page tells. Zero = nothing is said.
 	Idle, MaxAge  oauth.Duration
-	GrantsPerUser int
+	GrantsPerUser int // of one program and user
 }
 
 // Connector is one source of tools as people see it.

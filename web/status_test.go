@@ -59,7 +59,9 @@ func TestStatus(t *testing.T) {
 	}
 	d.refuse("All connections", "What happened", "Next page")
 	status(t, publicSite(), living("Claude")).refuse("End all")
-	status(t, publicSite(), ended("Cursor")).refuse("End all", "End Cursor")
+	over := status(t, publicSite(), ended("Cursor"))
+	over.expect("No program may use Example Corp data with your rights any more.")
+	over.refuse("End all", "End Cursor", "Programs that use")
 	bare := publicSite()
 	bare.Idle = 0
 	status(t, bare, living("Claude")).refuse("ends by itself")
