@@ -33,8 +33,8 @@ type exchanged struct {
 // is never held over the store or the network.
 type exchanges struct {
 	mu     sync.Mutex
-	tokens map[exchangeKey]exchanged
-	bytes  int // of all tokens
+	tokens map[string]map[string]exchanged // by grant and audience: an end finds its own at once
+	bytes  int                             // of all tokens
 	flying map[exchangeKey]*exchangeFlight
 }
 
@@ -45,14 +45,14 @@ type exchangeFlight struct {
 }
 
 func newExchanges() *exchanges {
-	return &exchanges{tokens: map[exchangeKey]exchanged{}, flying: map[exchangeKey]*exchangeFlight{}}
+	return &exchanges{tokens: map[string]map[string]exchanged{}, flying: map[exchangeKey]*exchangeFlight{}}
 }
 
 // get returns a token that is good for a while yet.
 func (e *exchanges) get(key exchangeKey, now time.Duration) (oauth.Secret, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	x, ok := e.tokens[key]
+	x, ok := e.tokens[key.grant][key.audience]
 	if ok && now >= x.until {
 		e.remove(key)
 		return "", false
@@ -67,35 +67,44 @@ func (e *exchanges) put(key exchangeKey, x exchanged, now time.Duration) {
 	defer e.mu.Unlock()
 	e.remove(key)
 	if e.bytes+len(x.token) > maxExchangedBytes {
-		for k, old := range e.tokens {
-			if now >= old.until {
-				e.remove(k)
+		e.shrink(len(x.token), func(old exchanged) bool { return now >= old.until })
+		e.shrink(len(x.token), func(exchanged) bool { return true })
+	}
+	if e.tokens[key.grant] == nil {
+		e.tokens[key.grant] = map[string]exchanged{}
+	}
+	e.tokens[key.grant][key.audience], e.bytes = x, e.bytes+len(x.token)
+}
+
+// shrink forgets tokens that may go until there is room for n bytes; the caller holds mu.
+func (e *exchanges) shrink(n int, mayGo func(exchanged) bool) {
+	for grant, tokens := range e.tokens {
+		for audience, x := range tokens {
+			if e.bytes+n <= maxExchangedBytes {
+				return
+			}
+			if mayGo(x) {
+				e.remove(exchangeKey{grant, audience})
 			}
 		}
 	}
-	for k := range e.tokens {
-		if e.bytes+len(x.token) <= maxExchangedBytes {
-			break
-		}
-		e.remove(k)
-	}
-	e.tokens[key], e.bytes = x, e.bytes+len(x.token)
 }
 
 // remove forgets one token; the caller holds mu.
 func (e *exchanges) remove(key exchangeKey) {
-	e.bytes -= len(e.tokens[key].token)
-	delete(e.tokens, key)
+	tokens := e.tokens[key.grant]
+	e.bytes -= len(tokens[key.audience].token)
+	if delete(tokens, key.audience); len(tokens) == 0 {
+		delete(e.tokens, key.grant)
+	}
 }
 
 // drop forgets all tokens of a grant that ended.
 func (e *exchanges) drop(grantID string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for k := range e.tokens {
-		if k.grant == grantID {
-			e.remove(k)
-		}
+	for audience := range e.tokens[grantID] {
+		e.remove(exchangeKey{grantID, audience})
 	}
 }
 

@@ -246,7 +246,13 @@ func TestExchangedTokensBounded(t *testing.T) {
 		r.Auth.KeepExchanged(r.id, fmt.Sprint("long", i), mega, time.Hour)
 	}
 	if n, bytes := r.Auth.Exchanged(); n != 16 || bytes != 16*mega {
-		t.Errorf("%d tokens of %d bytes: those that were over should have gone", n, bytes)
+		t.Errorf("%d tokens of %d bytes", n, bytes)
+	}
+	asked := r.exchangesAsked()
+	for i := range 16 {
+		if _, err := r.Auth.ExchangedToken(t.Context(), r.id, fmt.Sprint("long", i)); err != nil || r.exchangesAsked() != asked {
+			t.Fatalf("long%d was forgotten, and those that are over were not: %v", i, err)
+		}
 	}
 	for i := range 30 {
 		r.Auth.KeepExchanged(r.id, fmt.Sprint("more", i), mega, time.Hour)

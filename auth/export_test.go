@@ -30,7 +30,10 @@ func (s *Server) Remembered() (paused, suspected int) {
 func (s *Server) Exchanged() (tokens, bytes int) {
 	s.exchanges.mu.Lock()
 	defer s.exchanges.mu.Unlock()
-	return len(s.exchanges.tokens), s.exchanges.bytes
+	for _, of := range s.exchanges.tokens {
+		tokens += len(of)
+	}
+	return tokens, s.exchanges.bytes
 }
 
 // KeepExchanged puts a token of n bytes into memory, good for life.

@@ -89,7 +89,7 @@ func (s *Server) providerHealth() PageHealth {
 	case good.IsZero():
 		p.Sentence = "not asked since the start"
 	default:
-		p.Sentence = "last answer " + story.Span(now.Sub(good)) + " ago"
+		p.Sentence = "last answer " + story.Ago(now, good)
 	}
 	return p
 }

@@ -403,6 +403,23 @@ func TestHistoryRestored(t *testing.T) {
 	s.well(s.id, oauth.RefreshOK)
 }
 
+// §5.3 row 9, §8.3: a client that is ahead right after a start: until the hold-off is over, that is the reason, in the
+// operators' list too.
+func TestHistoryAheadInHoldoff(t *testing.T) {
+	s := newStage(t, authtest.ServerOptions{})
+	olga := s.operator()
+	s.good(s.refresh(s.forge(s.id, 7, s.c.ID)))
+	if _, text := s.explain(s.id); !strings.HasPrefix(text, "refresh_ahead: in trouble. ") {
+		t.Errorf("explain:\n%s", text)
+	}
+	if g := s.shown(s.id); g.Reason != oauth.RefreshAhead || g.State != "Being checked" {
+		t.Errorf("the page says %q %q", g.State, g.Reason)
+	}
+	if p, _ := s.look(olga, ""); len(p.Grants) != 1 || p.Grants[0].Reason != oauth.RefreshAhead {
+		t.Errorf("the operators' page says %+v", p.Grants)
+	}
+}
+
 // §5.3 row 9: a client that is ahead, while the provider cannot be asked.
 func TestHistoryAhead(t *testing.T) {
 	s := newStage(t, authtest.ServerOptions{})

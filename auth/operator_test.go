@@ -287,7 +287,7 @@ func TestOperatorHealth(t *testing.T) {
 	s.must(s.Provider.Up())
 	s.Clock.Advance(3 * time.Minute)
 	s.renewed()
-	if p, _ = s.look(olga, ""); p.Provider.State != "Working" || p.Provider.Sentence != "last answer 0 seconds ago" {
+	if p, _ = s.look(olga, ""); p.Provider.State != "Working" || p.Provider.Sentence != "last answer just now" {
 		t.Errorf("provider: %+v", p.Provider)
 	}
 	// a refusal of one user says nothing against the provider

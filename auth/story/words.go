@@ -121,9 +121,13 @@ func Clock(now, t time.Time) string {
 
 // since says when and how long ago: "19 Nov 2026, 09:02 UTC, 4 days ago".
 func since(now, t time.Time) string {
-	ago := now.Sub(t)
-	if ago < time.Second {
-		return t.UTC().Format("2 Jan 2006, 15:04 UTC") + ", just now"
+	return t.UTC().Format("2 Jan 2006, 15:04 UTC") + ", " + Ago(now, t)
+}
+
+// Ago says how long before now something was: "4 days ago", "just now".
+func Ago(now, t time.Time) string {
+	if d := now.Sub(t); d >= time.Second {
+		return Span(d) + " ago"
 	}
-	return t.UTC().Format("2 Jan 2006, 15:04 UTC") + ", " + Span(ago) + " ago"
+	return "just now"
 }
