@@ -76,6 +76,7 @@ func check(ctx context.Context, c *call) error {
 		if err := k.print(k.bounded(ctx, look)); err != nil {
 			return err
 		}
+		// Ctrl-C: what was cut off is no finding
 		if ctx.Err() != nil {
 			return fmt.Errorf("stopped: %w", ctx.Err())
 		}
@@ -85,6 +86,7 @@ func check(ctx context.Context, c *call) error {
 			return err
 		}
 	}
+	// What prints it (main) needs no list: the lines are there. The exit code is for scripts.
 	if k.fails > 0 {
 		return fmt.Errorf("check: %d of %d are FAIL", k.fails, len(k.all))
 	}
@@ -159,7 +161,7 @@ func (k *checker) socket(ctx context.Context) []oauth.Finding {
 	if err != nil {
 		return []oauth.Finding{oauth.Warn(name, err.Error(), "run check as root, or as the user who runs hostedmcp")}
 	}
-	_ = a.close()
+	_ = a.close() // the connection was only to learn who answers
 	k.live = a.live
 	f := oauth.Good(name, fmt.Sprintf("%s answers (pid %d)", k.c.env.Socket, a.live.PID))
 	if m := modeOf(k.c.env.Socket); m&0o077 != 0 {

@@ -63,6 +63,7 @@ func mode(name, path string, forbidden fs.FileMode, fix string) oauth.Finding {
 	if m&forbidden == 0 {
 		return oauth.Good(name, fmt.Sprintf("%s has mode %#o", path, m))
 	}
+	// the worse of the two is named
 	what := "others can read it"
 	if m&0o022 != 0 {
 		what = "others can change it"
@@ -125,6 +126,7 @@ func (k *checker) keyPath() (path string, credential bool) {
 
 // inside reports whether a file lies in a folder or below it, whatever links lead there.
 func inside(path, dir string) bool {
+	// What does not resolve (the folder is not there yet) is compared as it is written.
 	for _, p := range []*string{&path, &dir} {
 		if real, err := filepath.EvalSymlinks(*p); err == nil {
 			*p = real
@@ -188,5 +190,6 @@ func disk(dir string) (Disk, error) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return Disk{}, err
 	}
+	// f_bavail: blocks for users without privileges; f_bfree would count those kept for root
 	return Disk{Type: s.Type, Free: s.Bavail * uint64(s.Bsize)}, nil
 }

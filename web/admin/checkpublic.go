@@ -69,6 +69,7 @@ func (k *checker) public(ctx context.Context) []oauth.Finding {
 		}
 		return []oauth.Finding{oauth.Bad(name, k.m.PublicURL+" "+what, fix)}
 	}
+	// Something answers there. Whether it is we, the next lines say.
 	found := []oauth.Finding{oauth.Good(name, k.m.PublicURL+" answers")}
 	found = append(found, k.certificate(p)...)
 	if k.live == nil && p.status >= 500 {
@@ -118,6 +119,7 @@ func (k *checker) certificate(p page) []oauth.Finding {
 	if p.tls == nil || len(p.tls.PeerCertificates) == 0 {
 		return nil
 	}
+	// the leaf: what is renewed every few weeks
 	end := p.tls.PeerCertificates[0].NotAfter
 	text := "valid until " + end.UTC().Format("2 January 2006")
 	if end.Sub(k.m.Now()) < certTime {
@@ -160,11 +162,13 @@ func (k *checker) metadata(p page) oauth.Finding {
 		return oauth.Bad(name, "the issuer there is "+doc.Issuer+", not "+i, "another server answers, or one with an older "+
 			"configuration: look where the name leads, and restart hostedmcp")
 	}
+	// A proxy that rewrites host names in bodies changes these, and sends users to a name that nobody serves.
 	for _, endpoint := range []string{doc.Authorize, doc.Token, doc.JWKS} {
 		if !strings.HasPrefix(endpoint, i+"/") {
 			return oauth.Bad(name, endpoint+" is not below "+i, "something between changes the document: let the proxy leave bodies alone")
 		}
 	}
+	// clients refuse to go on without it (RFC 9700 §2.1.1; MCP authorization)
 	if !slices.Contains(doc.Methods, "S256") {
 		return oauth.Bad(name, "S256 is not offered", "something between changes the document: let the proxy leave bodies alone")
 	}

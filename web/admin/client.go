@@ -93,6 +93,7 @@ const storeFile = "hostedmcp.db"
 
 // openFile stands a door on the closed file.
 func (c *call) openFile(ctx context.Context) (*client, error) {
+	// Before Open, which would make folder, store and key.
 	if c.env.Options != nil {
 		path := filepath.Join(c.env.Options().Dir, storeFile)
 		if _, err := os.Stat(path); err != nil {
@@ -136,6 +137,7 @@ func (a *client) ask(ctx context.Context, method, path string, body, into any) (
 		return nil, err
 	}
 	defer res.Body.Close()
+	// chunked: a connection that breaks is an error here
 	raw, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
 		return nil, fmt.Errorf("the answer was cut off: %w", err)

@@ -127,13 +127,17 @@ func (l *grantLister) end(next string) error {
 
 // showGrant prints one connection with the provider's side of it: what explain tells in words, here in figures.
 func showGrant(ctx context.Context, c *call) error {
+	id := c.args[0]
+	if !isID(id) { // it is part of a path, where ".." would lead elsewhere
+		return noGrant(id)
+	}
 	a, err := c.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer a.close()
 	var g grantDetail
-	raw, err := a.get(ctx, "/v1/grants/"+url.PathEscape(c.args[0]), &g)
+	raw, err := a.get(ctx, "/v1/grants/"+id, &g)
 	if err != nil {
 		return err
 	}
@@ -191,6 +195,9 @@ func endGrants(ctx context.Context, c *call) error {
 	if (len(c.args) == 1) == (c.opt.subject != "") {
 		return wrongUse("name one connection, or all of a user with -subject: see hostedmcp grants end -h")
 	}
+	if len(c.args) == 1 && !isID(c.args[0]) {
+		return noGrant(c.args[0])
+	}
 	a, err := c.connect(ctx)
 	if err != nil {
 		return err
@@ -200,7 +207,7 @@ func endGrants(ctx context.Context, c *call) error {
 		return c.endSubject(ctx, a)
 	}
 	var e ended
-	raw, err := a.post(ctx, "/v1/grants/"+url.PathEscape(c.args[0])+"/end", nil, &e)
+	raw, err := a.post(ctx, "/v1/grants/"+c.args[0]+"/end", nil, &e)
 	switch {
 	case err != nil:
 		return err

@@ -22,6 +22,7 @@ func rotateKey(ctx context.Context, c *call) error {
 			keys = append(keys, k.name)
 		}
 	}
+	// Exactly one: each is a decision of its own, and a script that means all calls thrice.
 	if len(keys) != 1 || c.opt.newKeyFile != "" && keys[0] != "master" {
 		return wrongUse("say which key: -master, -data or -signing; -new-key-file goes with -master")
 	}

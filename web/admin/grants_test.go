@@ -133,6 +133,14 @@ func TestShowGrant(t *testing.T) {
 			t.Errorf("code %d", got.code)
 		}
 		has(t, got.err, "no connection has the id NOBODY[31m", "hostedmcp grants list")
+		for _, id := range []string{"..", ".", "", "a/b", idAlice + "/end", "%2e%2e"} {
+			if got := r.run("grants", "show", id); got.code != 1 || !strings.Contains(got.err, "no connection has the id") {
+				t.Errorf("%q: %+v", id, got)
+			}
+			if got := r.run("grants", "end", id); got.code != 1 || !strings.Contains(got.err, "no connection has the id") {
+				t.Errorf("%q: %+v", id, got)
+			}
+		}
 	})
 }
 

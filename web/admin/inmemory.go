@@ -46,6 +46,7 @@ type memoryWriter struct {
 
 // serve runs the handler. An aborted answer ends in an error for its reader, as a cut connection does.
 func (w *memoryWriter) serve(h http.Handler, r *http.Request) {
+	defer r.Body.Close() // as a RoundTripper must
 	defer func() {
 		fault := recover()
 		w.WriteHeader(http.StatusOK) // an empty answer

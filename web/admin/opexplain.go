@@ -18,6 +18,7 @@ import (
 
 // explain: what is a word that somebody has from a page, a log or a user, and what is the story behind it?
 
+// A word that fits nothing is refused before anything is looked up; stories are bounded, for each is a few readings.
 const (
 	maxWord        = 512 // a subject has at most 255 characters (OpenID Connect Core §2)
 	defaultStories = 20
@@ -34,6 +35,7 @@ func (d *Door) explain(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	// the word comes back, so that the answer of a script's loop says which one it is about
 	a := explanation{Word: word, NoMemory: d.o.Refusals == nil}
 	// The journals last: reading them from end to end costs what the others do not.
 	for _, look := range []func(context.Context, *explanation) ([]storage.Grant, error){d.asGrant, d.asUser, d.asRequest} {
@@ -87,7 +89,7 @@ func (d *Door) asUser(_ context.Context, a *explanation) ([]storage.Grant, error
 
 // asRequest looks into the journals and, on a server, among the requests that were refused.
 func (d *Door) asRequest(ctx context.Context, a *explanation) ([]storage.Grant, error) {
-	if !isRequestID(a.Word) {
+	if !isID(a.Word) {
 		return nil, nil // the journals are read from end to end: not for a word that cannot be there
 	}
 	events, err := d.o.Store.EventsOfRequest(ctx, a.Word)
@@ -101,6 +103,7 @@ func (d *Door) asRequest(ctx context.Context, a *explanation) ([]storage.Grant, 
 			waiting = append(waiting, e)
 		}
 	}
+	// A refused request may be about a connection all the same: then its story belongs to the answer.
 	ids = append(ids, d.refused(a)...)
 	if len(events)+len(a.Refused) > 0 {
 		a.Found = "request"
@@ -147,8 +150,8 @@ func (d *Door) grantsOf(ids []string) (grants []storage.Grant, err error) {
 	return grants, nil
 }
 
-// isRequestID says whether a word is of the form that request ids have: rand.Text, 26 digits of base32.
-func isRequestID(word string) bool {
+// isID says whether a word is of the form that ids of connections and requests have: rand.Text, 26 digits of base32.
+func isID(word string) bool {
 	if len(word) != 26 {
 		return false
 	}

@@ -98,13 +98,18 @@ func (d *Door) grant(x *exchange) (storage.Grant, error) {
 	id := x.r.PathValue("id")
 	g, err := d.o.Store.Grant(id)
 	if errors.Is(err, storage.ErrNotFound) {
-		return g, refuse(http.StatusNotFound, "no connection has the id %s: hostedmcp grants list shows them; "+
-			"an ended one is forgotten after tokens.tombstone_ttl", shown(id))
+		return g, noGrant(id)
 	}
 	if err == nil {
 		x.note("grant", id)
 	}
 	return g, err
+}
+
+// noGrant is the error for an id that leads nowhere.
+func noGrant(id string) error {
+	return refuse(http.StatusNotFound, "no connection has the id %s: hostedmcp grants list shows them; "+
+		"an ended one is forgotten after tokens.tombstone_ttl", shown(id))
 }
 
 // showGrant answers with one connection.

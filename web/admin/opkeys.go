@@ -28,6 +28,7 @@ func (d *Door) rotate(x *exchange) error {
 	if err == nil {
 		return x.say(step{Key: &r})
 	}
+	// nothing was said yet: the error has a status of its own
 	if !x.begun {
 		return err
 	}

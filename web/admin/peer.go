@@ -25,6 +25,7 @@ func (l *peerListener) Accept() (net.Conn, error) {
 		if err == nil && p.allowed(os.Geteuid()) {
 			return &peerConn{conn, p}, nil
 		}
+		// no log line for it: who may not connect must not be able to fill the disk either
 		turnAway(conn)
 	}
 }

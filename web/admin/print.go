@@ -66,6 +66,7 @@ func (c *call) table(header []string, rows [][]string) error {
 
 // columns pads every cell but a row's last.
 func columns(w io.Writer, rows [][]string) error {
+	// the width of a column is that of its widest cell: rows are few, pages of a list
 	wide := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, cell := range row {

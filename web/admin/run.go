@@ -178,6 +178,7 @@ func (c *call) parse(cmd *command, args []string) error {
 		}
 		c.args, args = append(c.args, args[0]), args[1:]
 	}
+	// counted here, so that no command has to
 	if n := len(c.args); n < cmd.min || n > cmd.max {
 		return wrongUse("hostedmcp %s takes %s: see hostedmcp %s -h", cmd.name, cmd.takes(), cmd.name)
 	}

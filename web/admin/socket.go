@@ -41,6 +41,7 @@ func Listen(path string) (net.Listener, error) {
 	if err := checkFolder(dir); err != nil {
 		return nil, err
 	}
+	// From here to the new socket nobody else may look: what is stale for one must not be replaced by two.
 	unlock, err := lockFolder(dir)
 	if err != nil {
 		return nil, err
@@ -77,6 +78,7 @@ func checkFolder(dir string) error {
 	if err != nil {
 		return fmt.Errorf("admin.socket: %w", err)
 	}
+	// root could do anything anyway; a folder of root that only root writes to (/run) is as good as our own
 	if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 && int(owner.Uid) != os.Geteuid() {
 		return fmt.Errorf("admin.socket: the folder %s belongs to another user (uid %d), who could take the socket's place: "+
 			"chown it to the user who runs hostedmcp, or set admin.socket to another path", dir, owner.Uid)
@@ -114,6 +116,7 @@ func clearWay(path string) error {
 	if info.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("admin.socket: %s is there and is no socket: move it away, or set admin.socket to another path", path)
 	}
+	// Somebody has to answer, or at least hold it: the file itself does not say whether its server lives.
 	conn, err := net.DialTimeout("unix", path, dialWait)
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		if err == nil {
