@@ -56,7 +56,7 @@ func (s *Server) pass(ctx context.Context, k *call) (*Result, error) {
 		life = readLife
 	case methodSubscribe:
 		// Noted before it is asked for: the first update may overtake the answer.
-		if !k.session.peer.subscribe(k.name) {
+		if !k.session.peer.subscribe(k.name, t.mount) {
 			return nil, busy()
 		}
 	}

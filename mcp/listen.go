@@ -179,46 +179,71 @@ func (m *mounted) watch(ctx context.Context, l *listener, uris []string) {
 	}
 }
 
+// settling is how long changes are gathered before they are told: some connectors tell of each tool by itself.
+const settling = 20 * time.Millisecond
+
 // changed tells those who may know of the connector that its lists may have changed. nil is this server itself.
 func (s *Server) changed(m *mounted) {
-	rule := connector.Rule{}
+	told, rule := &s.telling, &connector.Rule{}
 	if m != nil {
-		rule = m.whole
+		told, rule = &m.telling, &m.whole
+	}
+	if told.Swap(true) {
+		return // it is being gathered already
 	}
 	s.background.start(func() {
 		defer s.recovered("list_changed")
-		s.announce(&rule, m != nil)
+		select {
+		case <-time.After(settling):
+		case <-s.closing:
+		}
+		told.Store(false)
+		s.announce(rule, m != nil)
 	})
 }
 
-// announce does it. What else than tools may have changed is told with connectors only: this server has nothing else.
+// announce does it, to each in a goroutine of its own: one that does not read must not keep the others waiting. What else
+// than tools may have changed is told with connectors only: this server has nothing else.
 func (s *Server) announce(rule *connector.Rule, all bool) {
+	for _, l := range s.listeners.all() {
+		s.background.start(func() { l.changed(rule, all) })
+	}
+	s.sessions.each(func(ss *session) {
+		if ss.peer.listening() != nil {
+			s.background.start(func() { ss.peer.changed(rule, all) })
+		}
+	})
+}
+
+// changed tells a listener what it wants to hear of.
+func (l *listener) changed(rule *connector.Rule, all bool) {
+	defer l.call.caller.server.recovered("list_changed")
 	ctx, cancel := context.WithTimeout(context.Background(), catalogWait)
 	defer cancel()
-	for _, l := range s.listeners.all() {
-		if ok, err := l.call.caller.open(ctx, rule); err != nil || !ok {
-			continue
-		}
-		for method, wanted := range map[string]bool{notifyTools: l.want.Tools, notifyPrompts: all && l.want.Prompts,
-			notifyResources: all && l.want.Resources} {
-			if wanted {
-				l.tell(method, nil)
-			}
-		}
+	if ok, err := l.call.caller.open(ctx, rule); err != nil || !ok {
+		return
 	}
-	s.sessions.each(func(ss *session) { ss.peer.changed(ctx, rule, all) })
+	if l.want.Tools {
+		l.tell(notifyTools, nil)
+	}
+	if all && l.want.Prompts {
+		l.tell(notifyPrompts, nil)
+	}
+	if all && l.want.Resources {
+		l.tell(notifyResources, nil)
+	}
 }
 
 // changed tells the client of a session that lists may have changed.
-func (p *sessionPeer) changed(ctx context.Context, rule *connector.Rule, all bool) {
-	p.mu.Lock()
-	streams := p.streams
-	p.mu.Unlock()
-	if len(streams) == 0 {
+func (p *sessionPeer) changed(rule *connector.Rule, all bool) {
+	st := p.listening()
+	if st == nil {
 		return
 	}
-	// The stream knows as whom it was opened.
-	k := streams[0].call
+	k := st.call // it knows as whom the stream was opened
+	defer k.caller.server.recovered("list_changed")
+	ctx, cancel := context.WithTimeout(context.Background(), catalogWait)
+	defer cancel()
 	if ok, err := k.caller.open(ctx, rule); err != nil || !ok {
 		return
 	}
@@ -226,12 +251,11 @@ func (p *sessionPeer) changed(ctx context.Context, rule *connector.Rule, all boo
 	if !all {
 		return
 	}
-	if c, err := k.caller.server.capabilitiesFor(ctx, k); err == nil {
-		if c.prompts {
-			p.tell(notification(notifyPrompts, nil))
-		}
-		if c.resources {
-			p.tell(notification(notifyResources, nil))
-		}
+	c, err := k.caller.server.capabilitiesFor(ctx, k)
+	if err == nil && c.prompts {
+		p.tell(notification(notifyPrompts, nil))
+	}
+	if err == nil && c.resources {
+		p.tell(notification(notifyResources, nil))
 	}
 }

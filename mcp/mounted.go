@@ -47,6 +47,7 @@ type mounted struct {
 	problems atomic.Pointer[[]string]     // of the catalog as last seen
 	hidden   sync.Map                     // tool to findings of HiddenText, as last seen
 	logged   sync.Map                     // problems that the log has already
+	telling  atomic.Bool                  // a change is about to be told
 
 	mu    sync.Mutex
 	views []*view // the last few, newest first

@@ -34,6 +34,7 @@ func (m *metrics) mount(name string, source connector.Source) mountMetrics {
 		callBusy, callCancelled} {
 		out.results[result] = m.mountCalls.WithLabelValues(name, result)
 	}
+	m.calls.WithLabelValues(name+"__*", resultOK) // so that a first call is a change
 	m.auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "hostedmcp_connector_up", Help: "1 if the connector can be reached.",
 		ConstLabels: prometheus.Labels{"connector": name},

@@ -66,6 +66,7 @@ type Server struct {
 	stateKey    []byte
 	parked      parked
 	listeners   listeners
+	telling     atomic.Bool // a change of our own tools is about to be told
 	grants      grants
 	background  background // what belongs to no request
 

@@ -24,7 +24,7 @@ type sessionPeer struct {
 	streams []*stream
 	asks    map[string]chan message
 	next    uint64
-	uris    map[string]struct{} // subscribed to
+	uris    map[string]*mounted // subscribed to, and at which connector
 }
 
 // maxSubscriptions bounds the resources that one session or listener can watch.
@@ -64,26 +64,34 @@ func (p *sessionPeer) listens(st *stream) func() {
 	}
 }
 
-// tell sends a message on the session's own stream and reports whether there is one. The first is the one that the SDK
-// accepted: it refuses others while that lasts.
-func (p *sessionPeer) tell(message []byte) bool {
+// listening returns the session's own stream, nil if there is none. The first is the one that the SDK accepted: it
+// refuses others while that lasts.
+func (p *sessionPeer) listening() *stream {
 	p.mu.Lock()
-	streams := p.streams
-	p.mu.Unlock()
-	return len(streams) > 0 && streams[0].writer.event(message) == nil
+	defer p.mu.Unlock()
+	if len(p.streams) == 0 {
+		return nil
+	}
+	return p.streams[0]
 }
 
-// subscribe notes that the session watches a resource and reports whether it may.
-func (p *sessionPeer) subscribe(uri string) bool {
+// tell sends a message on the session's own stream and reports whether that was possible.
+func (p *sessionPeer) tell(message []byte) bool {
+	st := p.listening()
+	return st != nil && st.writer.event(message) == nil
+}
+
+// subscribe notes that the session watches a resource of a connector and reports whether it may.
+func (p *sessionPeer) subscribe(uri string, m *mounted) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.uris) >= maxSubscriptions {
 		return false
 	}
 	if p.uris == nil {
-		p.uris = map[string]struct{}{}
+		p.uris = map[string]*mounted{}
 	}
-	p.uris[uri] = struct{}{}
+	p.uris[uri] = m
 	return true
 }
 
@@ -93,11 +101,11 @@ func (p *sessionPeer) unsubscribe(uri string) {
 	delete(p.uris, uri)
 }
 
-func (p *sessionPeer) subscribed(uri string) bool {
+// subscribed reports whether it does: another connector may not speak for that one's resources.
+func (p *sessionPeer) subscribed(uri string, m *mounted) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, ok := p.uris[uri]
-	return ok
+	return p.uris[uri] == m
 }
 
 // errSilent is for clients that cannot be reached in the middle of a call.

@@ -50,7 +50,7 @@ func (m *mounted) status() ConnectorStatus {
 		out.Sentence = fmt.Sprintf("%d changed definitions wait: hostedmcp tools diff", len(changed))
 	case m.hiddenTools() > 0:
 		out.Reason = oauth.ConnectorChanged
-		out.Sentence = fmt.Sprintf("%d definitions hold characters that nobody sees: hostedmcp tools diff", m.hiddenTools())
+		out.Sentence = fmt.Sprintf("%d definitions hold characters that nobody sees; the log names them", m.hiddenTools())
 	default:
 		if p := m.problems.Load(); p != nil && len(*p) > 0 {
 			out.Reason = oauth.ConnectorBadAnswer

@@ -108,7 +108,7 @@ func (t *talk) notify(_ context.Context, method string, params json.RawMessage) 
 	case notifyElicited:
 		k.tellAnywhere(method, params)
 	case notifyUpdated:
-		if k.session != nil && k.session.peer.subscribed(text(valueOf(params, "uri"))) {
+		if k.session != nil && k.session.peer.subscribed(text(valueOf(params, "uri")), t.mount) {
 			k.session.peer.tell(notification(method, params))
 		}
 	case notifyTools, notifyPrompts, notifyResources:
