@@ -50,7 +50,7 @@ func (q *query) date(name string) date {
 	if s == "" {
 		return ""
 	}
-	if t, err := time.Parse(time.DateOnly, s); err != nil || t.Format(time.DateOnly) != s {
+	if _, err := time.Parse(time.DateOnly, s); err != nil {
 		q.fault(name + " is no day: write YYYY-MM-DD")
 	}
 	return date(s)

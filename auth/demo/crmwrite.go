@@ -65,7 +65,7 @@ func (c *crm) updateDeal(in *call) (any, *problem) {
 		d.NextStep = next
 	}
 	if closes := body.text("close_date", 10); closes != "" {
-		if t, err := time.Parse(time.DateOnly, closes); err != nil || day(t) != date(closes) {
+		if _, err := time.Parse(time.DateOnly, closes); err != nil {
 			body.fault("close_date is no day: write YYYY-MM-DD")
 		}
 		d.CloseDate = date(closes)

@@ -1,5 +1,6 @@
 // Package demo is the embedded OpenID provider for trying hostedmcp out: no account, no Keycloak, one command. It is a
-// real provider (zitadel's op does the protocol) with two made-up users, on a loopback listener of its own.
+// real provider (zitadel's op does the protocol) with two made-up users, on a loopback listener of its own, and beside
+// it a CRM with their made-up sales records, so that there is something to ask.
 //
 // It keeps no table. From a 32-byte key that belongs to the store it derives its signing key and its client's secret,
 // and with it it seals what a provider usually remembers, so that a restart forgets nothing and another key knows
@@ -26,6 +27,13 @@
 //	/userinfo                          GET POST   name, preferred_username, email, email_verified, groups
 //	/revoke                            POST       RFC 7009; ends the whole session
 //	/static/                           GET        style sheet and mark, from the handler that main gives
+//	/crm/openapi.json                  GET        the CRM's OpenAPI 3.1 document, byte for byte the same everywhere
+//	/crm/...                           GET POST   what the document says; only with an access token of this provider
+//	                                   PATCH
+//
+// The CRM's records are made for each request, out of the user's name and today's date: nothing is stored, every start
+// shows the same, and deals close this month whenever this month is. What is written (log_activity, update_deal) is
+// kept in memory, the newest 200 activities a user, and is gone with the process.
 //
 // It refuses any address but loopback: everybody who reaches it may sign in as anybody.
 //
