@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type call struct {
 
 	sent     bool // at least in part
 	answered bool
+	failed   bool // by the link, with a better reason than that it ended
 	answer   message
 
 	// Over stdio the reader of the pipe fills the queue; over HTTP each call reads its own stream.
@@ -33,7 +35,8 @@ type call struct {
 	wake   chan struct{}
 	broken error // in place of an answer
 
-	resumed int // how often its stream was taken up again
+	resp    *http.Response // the stream or message that is read now
+	resumed int            // how often its stream was taken up again
 }
 
 // Why a call failed; the words go to clients.
@@ -45,6 +48,12 @@ var (
 
 // body is what is sent.
 func (c *call) body() []byte { return request(c.id, c.method, c.params) }
+
+// cancelled is what the server is told when nobody waits any more.
+func (c *call) cancelled() []byte {
+	params := object{{quote("requestId"), number(c.id)}, {quote("reason"), quote("cancelled")}}
+	return request(0, "notifications/cancelled", params.bytes())
+}
 
 // handle takes one message; done says that it was the answer.
 func (c *call) handle(ctx context.Context, m message) (done bool, err error) {
@@ -92,6 +101,13 @@ func (c *call) over() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
+}
+
+// isOver reports whether the answer has come, or nobody waits for it.
+func (c *call) isOver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
 }
 
 // fail ends the call with an error of the link's.
@@ -144,6 +160,7 @@ func (c *call) work(ctx context.Context) (done bool, err error) {
 			return done, err
 		}
 	}
+	c.failed = broken != nil
 	return false, broken
 }
 

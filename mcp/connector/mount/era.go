@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -20,7 +21,11 @@ const (
 // legacyVersions are those that a handshake may end in.
 var legacyVersions = []string{"2024-11-05", "2025-03-26", "2025-06-18", legacyVersion}
 
-var errVersion = errors.New("no protocol version in common")
+// Why there is no link although the server answers.
+var (
+	errVersion   = errors.New("no protocol version in common")
+	errHandshake = errors.New("it refuses the handshake")
+)
 
 // era is what the server was found to speak. A server does not change it while it runs; a new one behind the same
 // name is found out by its refusals.
@@ -76,8 +81,9 @@ func (s *source) dial(ctx context.Context, owner string, from *connector.Call) (
 		if l != nil {
 			l.close(errEnded)
 		}
-		if known && isAnswer(err) {
-			s.era.forget()
+		if isAnswer(err) {
+			s.era.forget() // it may be another server now
+			err = unreachable{fmt.Errorf("%w: %v", errHandshake, err)}
 		}
 		if errors.Is(err, errTimeout) || errors.Is(err, errExited) {
 			err = unreachable{err} // a server that cannot shake hands is not there
@@ -85,6 +91,9 @@ func (s *source) dial(ctx context.Context, owner string, from *connector.Call) (
 		return nil, err
 	}
 	s.era.learn(modern)
+	if modern && s.http == nil {
+		l.watchLists()
+	}
 	return l, nil
 }
 

@@ -17,8 +17,12 @@ var ways = []struct {
 	stdio  bool
 	mount  func(t *testing.T) *mounted
 }{
-	{"http legacy", false, false, func(t *testing.T) *mounted { return overHTTP(t, newSite(t, handlerOf(everything("legacy"), "legacy")).URL) }},
-	{"http modern", true, false, func(t *testing.T) *mounted { return overHTTP(t, newSite(t, handlerOf(everything("modern"), "modern")).URL) }},
+	{"http legacy", false, false, func(t *testing.T) *mounted {
+		return overHTTP(t, newSite(t, handlerOf(everything("legacy"), "legacy")).URL)
+	}},
+	{"http modern", true, false, func(t *testing.T) *mounted {
+		return overHTTP(t, newSite(t, handlerOf(everything("modern"), "modern")).URL)
+	}},
 	{"stdio legacy", false, true, func(t *testing.T) *mounted { return overStdio(t, "serve-legacy") }},
 	{"stdio modern", true, true, func(t *testing.T) *mounted { return overStdio(t, "serve-modern") }},
 }

@@ -201,7 +201,7 @@ func words(err error) string {
 	}
 	for _, known := range []error{
 		errSyntax, errUTF8, errDepth, errDuplicate, errTrailing, errNoMessage, errNoResult, errFault, errWrongID, errTooLong,
-		errDown, errEnded, errFull, errNoAnswer, errMedia, errVersion, errPages, errList, errSession, errRounds, errExited, errCommand,
+		errDown, errEnded, errFull, errNoAnswer, errMedia, errVersion, errHandshake, errPages, errList, errSession, errRounds, errExited, errCommand,
 	} {
 		if errors.Is(err, known) {
 			return known.Error()

@@ -88,14 +88,21 @@ func TestHostileHTTP(t *testing.T) {
 		reason oauth.Reason
 		word   string
 	}{
-		"redirect":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect) }, oauth.ConnectorBadAnswer, "307"},
-		"page":        {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "text/html"); fmt.Fprint(w, "<p>") }, oauth.ConnectorBadAnswer, "media type"},
-		"500":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, oauth.ConnectorBadAnswer, "500"},
-		"503":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, oauth.ConnectorUnreachable, "503"},
-		"429":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, oauth.ConnectorUnreachable, "429"},
-		"403":         {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, oauth.ConnectorBadAnswer, "credential"},
-		"empty":       {func(w http.ResponseWriter, _ *http.Request) { json(w, "") }, oauth.ConnectorBadAnswer, "malformed"},
-		"notice only": {func(w http.ResponseWriter, _ *http.Request) { json(w, `{"jsonrpc":"2.0","method":"notifications/message"}`) }, oauth.ConnectorBadAnswer, "broke off"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+		}, oauth.ConnectorBadAnswer, "307"},
+		"page": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprint(w, "<p>")
+		}, oauth.ConnectorBadAnswer, "media type"},
+		"500":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, oauth.ConnectorBadAnswer, "500"},
+		"503":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, oauth.ConnectorUnreachable, "503"},
+		"429":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(429) }, oauth.ConnectorUnreachable, "429"},
+		"403":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, oauth.ConnectorBadAnswer, "credential"},
+		"empty": {func(w http.ResponseWriter, _ *http.Request) { json(w, "") }, oauth.ConnectorBadAnswer, "malformed"},
+		"notice only": {func(w http.ResponseWriter, _ *http.Request) {
+			json(w, `{"jsonrpc":"2.0","method":"notifications/message"}`)
+		}, oauth.ConnectorBadAnswer, "broke off"},
 		"endless body": {func(w http.ResponseWriter, _ *http.Request) {
 			json(w, `{"jsonrpc":"2.0","id":1,"result":{"a":"`)
 			for {

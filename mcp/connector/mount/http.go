@@ -100,20 +100,15 @@ func headerValue(v string) string {
 // do sends one HTTP request and returns the answer if its status is 2xx, or an error answer that holds JSON: the
 // caller closes its body. sent says whether the server may have got it.
 func (s *source) do(ctx context.Context, method string, header http.Header, body []byte) (resp *http.Response, sent bool, err error) {
-	var wrote atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
-	req, err := http.NewRequestWithContext(ctx, method, s.cfg.URL, bytes.NewReader(body))
-	if err != nil {
-		return nil, false, err
-	}
-	req.Header = header
-	resp, err = s.http.Do(req)
-	if err != nil {
-		var with *url.Error
-		if errors.As(err, &with) {
-			err = with.Err // its text has the URL, which may hold a key
+	for range 5 {
+		resp, sent, err = s.once(ctx, method, header, body)
+		// net/http may hand on the cancellation of the request that had the connection before. Nothing was written.
+		if sent || ctx.Err() != nil || !errors.Is(err, context.Canceled) {
+			break
 		}
-		return nil, wrote.Load(), unreachable{err}
+	}
+	if err != nil {
+		return nil, sent, unreachable{err}
 	}
 	if resp.StatusCode/100 == 2 || resp.StatusCode/100 == 4 && mediaType(resp) == mediaJSON && isFault(resp.StatusCode) {
 		return resp, true, nil
@@ -121,6 +116,38 @@ func (s *source) do(ctx context.Context, method string, header http.Header, body
 	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // so that the connection can be used again
 	_ = resp.Body.Close()
 	return nil, true, refusal{code: resp.StatusCode}
+}
+
+// once is one attempt of do.
+func (s *source) once(ctx context.Context, method string, header http.Header, body []byte) (*http.Response, bool, error) {
+	var wrote atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
+	req, err := http.NewRequestWithContext(ctx, method, s.cfg.URL, bytes.NewReader(body))
+	if err != nil {
+		return nil, false, err
+	}
+	req.Header = header
+	resp, err := s.http.Do(req)
+	var with *url.Error
+	if errors.As(err, &with) {
+		err = with.Err // its text has the URL, which may hold a key
+	}
+	return resp, wrote.Load(), err
+}
+
+// discard reads the rest of an answered stream, so that its connection can be used again, and ends the request.
+func (s *source) discard(body io.ReadCloser, cancel context.CancelCauseFunc) {
+	begun := s.spawn(func() {
+		late := time.AfterFunc(time.Second, func() { _ = body.Close() })
+		_, _ = io.CopyN(io.Discard, body, 64<<10)
+		late.Stop()
+		_ = body.Close()
+		cancel(nil)
+	})
+	if !begun {
+		_ = body.Close()
+		cancel(nil)
+	}
 }
 
 // isFault reports whether a 4xx may carry a JSON-RPC error: those that speak of credentials and limits do not, whatever

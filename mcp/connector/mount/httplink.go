@@ -18,6 +18,7 @@ type httpWire struct {
 
 	mu      sync.Mutex
 	session string // of the server; "" = it holds none
+	ended   sync.Once
 }
 
 // roundTrip posts c's request and reads what comes back, be it one message or a stream of them.
@@ -29,12 +30,25 @@ func (w *httpWire) roundTrip(ctx context.Context, c *call) error {
 	if w.link.modern {
 		w.src.forms.head(header, c.method, c.params)
 	}
-	resp, sent, err := w.src.do(ctx, http.MethodPost, header, c.body())
+	// The request ends with the call, but for one that was answered: its stream is read to the end first.
+	own, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	resp, sent, err := w.src.do(own, http.MethodPost, header, c.body())
 	c.sent = sent
 	if err != nil {
+		stop()
+		cancel(nil)
 		return w.gone(err)
 	}
-	defer resp.Body.Close()
+	c.resp = resp
+	defer func() {
+		if stop() && c.answered {
+			w.src.discard(c.resp.Body, cancel)
+			return
+		}
+		_ = c.resp.Body.Close()
+		cancel(nil)
+	}()
 	if c.method == methodInitialize {
 		if err := w.adopt(resp.Header.Get("Mcp-Session-Id")); err != nil {
 			return err
@@ -90,10 +104,9 @@ func (w *httpWire) stream(ctx context.Context, c *call, resp *http.Response) err
 		}
 		if err != nil {
 			if back, resumed := w.resume(ctx, events.id, events.retry, c); resumed {
-				resp.Body.Close()
-				resp = back
-				defer back.Body.Close()
-				events = newEvents(resp.Body, limit, whole)
+				_ = c.resp.Body.Close()
+				c.resp = back
+				events = newEvents(back.Body, limit, whole)
 				continue
 			}
 			return err
@@ -193,20 +206,25 @@ func (w *httpWire) gone(err error) error {
 	return err
 }
 
-// close ends the server's session. One that will not be ended is left to its own timeout.
-func (w *httpWire) close() {
+// close ends the server's session, after the calls that are cut off: a server may wait for them. One that will not be
+// ended is left to its own timeout.
+func (w *httpWire) close(left []*call) { w.ended.Do(func() { w.quit(left) }) }
+
+func (w *httpWire) quit(left []*call) {
 	id := w.sessionID()
-	w.forget()
 	if id == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
 	defer cancel()
+	for _, c := range left {
+		_ = w.send(ctx, c.cancelled(), c.from) // the end of the session says it too
+	}
 	h, err := w.header(ctx, w.link.latest())
+	w.forget()
 	if err != nil {
 		return
 	}
-	h.Set("Mcp-Session-Id", id)
 	resp, _, err := w.src.do(ctx, http.MethodDelete, h, nil)
 	if err != nil {
 		w.src.log.Debug("connector did not end its session", "error", err)

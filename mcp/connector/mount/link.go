@@ -18,8 +18,8 @@ type wire interface {
 	send(ctx context.Context, body []byte, from *connector.Call) error
 	// started makes a legacy link listen for what belongs to no call, once the handshake is done.
 	started(from *connector.Call)
-	// close ends the server's side too, within a bounded time.
-	close()
+	// close ends the server's side too, within a bounded time. left are the calls that it cuts off.
+	close(left []*call)
 }
 
 // link is one connection to the server: of one downstream session, of one grant, or of nobody (our own questions).
@@ -58,8 +58,9 @@ func (s *source) newLink(owner string, from *connector.Call) *link {
 
 // close ends the link and all its calls. Safe to repeat.
 func (l *link) close(cause error) {
+	left := l.all()
 	l.end(cause)
-	l.wire.close()
+	l.wire.close(left)
 }
 
 // alive reports whether calls can be sent.
@@ -85,7 +86,7 @@ func (l *link) ask(ctx context.Context, method string, params json.RawMessage, f
 		return outcome{err: context.Cause(ctx)}
 	}
 	err := l.wire.roundTrip(ctx, c)
-	if cause := context.Cause(ctx); cause != nil && !c.answered {
+	if cause := context.Cause(ctx); cause != nil && !c.answered && !c.failed {
 		l.forsake(c)
 		err = cause
 	}
@@ -140,7 +141,7 @@ func (l *link) forsake(c *call) {
 	if !c.sent || c.method == methodInitialize || l.modern && http || !l.alive() {
 		return
 	}
-	body := request(0, "notifications/cancelled", json.RawMessage(`{"requestId":`+string(number(c.id))+`,"reason":"cancelled"}`))
+	body := c.cancelled()
 	l.src.background(func(ctx context.Context) {
 		if err := l.wire.send(ctx, body, c.from); err != nil {
 			l.src.log.Debug("connector was not told of a cancellation", "error", err)
@@ -160,20 +161,23 @@ func (l *link) find(id json.RawMessage) *call {
 	return nil
 }
 
-// underway returns the clients' calls under way that listen, and the newest of the others, nil if there is none.
-func (l *link) underway() (listening []*call, newest *call) {
+// underway returns the clients' calls under way that listen, and the oldest of the others but for those in without, nil
+// if there is none. Calls in which a server may ask come first.
+func (l *link) underway(without map[*call]bool) (listening []*call, oldest *call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range l.calls {
 		switch {
-		case c.from == nil:
+		case c.from == nil || without[c]:
 		case c.method == methodListen:
 			listening = append(listening, c)
-		case newest == nil || c.id > newest.id:
-			newest = c
+		case oldest == nil, hasInput(c.method) && !hasInput(oldest.method):
+			oldest = c
+		case hasInput(c.method) == hasInput(oldest.method) && c.id < oldest.id:
+			oldest = c
 		}
 	}
-	return listening, newest
+	return listening, oldest
 }
 
 // latest returns the call that speaks for the link while none is under way.

@@ -122,6 +122,14 @@ func (l *link) unlisten(uri string) {
 	}
 }
 
+// watchLists listens on a modern child's own link: nobody else hears that its lists changed.
+func (l *link) watchLists() {
+	l.src.spawn(func() { l.ask(l.life, methodListen, allLists, nil, 0) })
+}
+
+// allLists asks for word of every list.
+var allLists = json.RawMessage(`{"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true}}`)
+
 // watch listens as nobody for changed lists of an HTTP server that needs no user's credential. Others are heard on
 // their users' links.
 func (s *source) watch(ctx context.Context) {
@@ -153,8 +161,7 @@ func (s *source) watchOnce(ctx context.Context) bool {
 		}
 		return true
 	}
-	params := json.RawMessage(`{"notifications":{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true}}`)
 	from := &connector.Call{Peer: connector.Peer{Notify: func(context.Context, string, json.RawMessage) { began = true }}}
-	l.ask(ctx, methodListen, params, from, 0)
+	l.ask(ctx, methodListen, allLists, from, 0)
 	return began
 }

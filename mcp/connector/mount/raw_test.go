@@ -42,12 +42,14 @@ var hostile = map[string]func(a asked) string{
 	"too deep":       func(a asked) string { return result(a.ID, strings.Repeat(`{"a":`, 200)+"1"+strings.Repeat("}", 200)) },
 	"no object":      func(a asked) string { return result(a.ID, `[1]`) },
 	"no result":      func(a asked) string { return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s}`, a.ID) },
-	"both":           func(a asked) string { return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{},"error":{"code":1,"message":""}}`, a.ID) },
-	"version 1":      func(a asked) string { return fmt.Sprintf(`{"id":%s,"result":{}}`, a.ID) },
-	"error as text":  func(a asked) string { return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"error":"no"}`, a.ID) },
-	"cut":            func(a asked) string { return strings.TrimSuffix(result(a.ID, `{"a":1}`), "}") },
-	"two messages":   func(a asked) string { return result(a.ID, `{}`) + result(a.ID, `{}`) },
-	"too long":       func(a asked) string { return result(a.ID, `{"a":"`+strings.Repeat("x", maxBytes)+`"}`) },
+	"both": func(a asked) string {
+		return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"result":{},"error":{"code":1,"message":""}}`, a.ID)
+	},
+	"version 1":     func(a asked) string { return fmt.Sprintf(`{"id":%s,"result":{}}`, a.ID) },
+	"error as text": func(a asked) string { return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"error":"no"}`, a.ID) },
+	"cut":           func(a asked) string { return strings.TrimSuffix(result(a.ID, `{"a":1}`), "}") },
+	"two messages":  func(a asked) string { return result(a.ID, `{}`) + result(a.ID, `{}`) },
+	"too long":      func(a asked) string { return result(a.ID, `{"a":"`+strings.Repeat("x", maxBytes)+`"}`) },
 }
 
 // maxBytes is the limit that the tests of hostile servers set.
@@ -261,5 +263,3 @@ var acts = map[string]func(a asked){
 		fmt.Println(result(a.ID, fmt.Sprintf(`{"pid":%d,"family":%d}`, os.Getpid(), cmd.Process.Pid)))
 	},
 }
-
-func parentChild([]string) {}

@@ -68,29 +68,35 @@ func withoutSubscription(params json.RawMessage) json.RawMessage {
 // stray takes what a server says outside of any call: on the standing stream of a legacy session, or over stdio
 // without a call to which it belongs.
 func (l *link) stray(ctx context.Context, m message) {
+	if m.isRequest() {
+		l.serve(ctx, m, nil)
+		return
+	}
 	for _, c := range l.route(m) {
-		if m.isRequest() {
-			l.serve(ctx, m, c)
-		} else {
-			c.notified(ctx, m)
-		}
+		c.notified(ctx, m)
 	}
 }
 
-// route chooses the calls that a message without an address concerns: those that listen, for what changed; the newest
-// for all else; and between calls the one that spoke last for the link. It returns at least one, but for progress.
+// route chooses the calls that a notification without an address concerns: those that listen, for what changed; the
+// oldest for all else, since it is the likeliest to have waited for it; and between calls the one that spoke last for
+// the link. It returns at least one, but for progress.
 func (l *link) route(m message) []*call {
-	listening, newest := l.underway()
+	listening, oldest := l.underway(nil)
 	changed := m.method == "notifications/resources/updated" || isListChange(m.method)
 	switch {
 	case m.method == "notifications/progress":
 		return nil
 	case changed && len(listening) > 0:
 		return listening
-	case newest != nil:
-		return []*call{newest}
+	case oldest != nil:
+		return []*call{oldest}
 	}
-	return []*call{{link: l, from: l.latest(), clock: &clock{}, closed: true}}
+	return []*call{l.between()}
+}
+
+// between stands for the link while no call is under way.
+func (l *link) between() *call {
+	return &call{link: l, from: l.latest(), clock: &clock{}}
 }
 
 func isListChange(method string) bool { return strings.HasSuffix(method, "/list_changed") }
@@ -102,35 +108,66 @@ func (l *link) noteChange(method string) {
 	}
 }
 
-// serve answers a server's request. The client is asked in a goroutine of its own: the stream goes on meanwhile, for
-// the server may withdraw its question.
+// serve answers a server's request: by the client behind c, or with nil by that of any call under way. The client is
+// asked in a goroutine of its own: the stream goes on meanwhile, for the server may withdraw its question.
 func (l *link) serve(ctx context.Context, m message, c *call) {
 	if m.method == "ping" {
 		l.answer(ctx, m.id, json.RawMessage(`{}`), nil, c)
 		return
 	}
-	ask := c.peer().Ask
 	// The modern era knows no requests of servers (MCP 2026-07-28 "Message patterns").
-	if l.modern || ask == nil || !asksClient(m.method) {
-		l.answer(ctx, m.id, nil, &connector.Error{Code: connector.CodeMethodNotFound, Message: "method not found"}, c)
+	if l.modern || !asksClient(m.method) {
+		l.answer(ctx, m.id, nil, errNoMethod, c)
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	if !l.opened(m.id, cancel) {
 		cancel()
-		l.answer(ctx, m.id, nil, &connector.Error{Code: connector.CodeInternal, Message: "too many questions"}, c)
+		l.answer(l.life, m.id, nil, &connector.Error{Code: connector.CodeInternal, Message: "too many questions"}, c)
 		return
 	}
-	c.clock.hold()
+	held := []*call{c}
+	if c == nil {
+		held = l.all() // whose question it is nobody knows
+	}
+	for _, c := range held {
+		c.clock.hold()
+	}
 	l.src.spawn(func() {
 		defer cancel()
 		defer l.unasked(m.id)
-		result, err := ask(ctx, m.method, m.params)
-		c.clock.release()
+		result, err := l.consult(ctx, m, c)
+		for _, c := range held {
+			c.clock.release()
+		}
 		if withdrawn := ctx.Err() != nil; !withdrawn {
 			l.answer(ctx, m.id, result, err, c)
 		}
 	})
+}
+
+var errNoMethod = &connector.Error{Code: connector.CodeMethodNotFound, Message: "method not found"}
+
+// consult asks the client behind c. With nil it may meet a call that ends meanwhile, which was not the one that the
+// question is about: then the next is tried.
+func (l *link) consult(ctx context.Context, m message, c *call) (json.RawMessage, error) {
+	tried := map[*call]bool{}
+	for pinned := c != nil; ; {
+		if !pinned {
+			if _, c = l.underway(tried); c == nil {
+				c = l.between()
+			}
+		}
+		ask := c.peer().Ask
+		if ask == nil {
+			return nil, errNoMethod
+		}
+		result, err := ask(ctx, m.method, m.params)
+		if err == nil || pinned || !c.isOver() || ctx.Err() != nil {
+			return result, err
+		}
+		tried[c] = true
+	}
 }
 
 // mostAsked bounds the open questions of one link.
@@ -162,7 +199,14 @@ func (l *link) answer(ctx context.Context, id, result json.RawMessage, fault err
 	if fault == nil && len(result) == 0 {
 		fault = errors.New("no result")
 	}
-	if err := l.wire.send(ctx, response(id, result, fault), c.from); err != nil {
+	from := l.latest()
+	if c != nil {
+		from = c.from
+	}
+	// The server may go on before it has confirmed the answer, and the call be over: that does not take it back.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
+	defer cancel()
+	if err := l.wire.send(ctx, response(id, result, fault), from); err != nil {
 		l.src.log.Warn("connector did not take the client's answer", "error", err)
 	}
 }

@@ -90,7 +90,7 @@ func (w *pipe) send(ctx context.Context, body []byte, _ *connector.Call) error {
 func (w *pipe) started(*connector.Call) {}
 
 // close lets the child end: its stdin first.
-func (w *pipe) close() { w.child.end() }
+func (w *pipe) close([]*call) { w.child.end() }
 
 // write feeds the child. A child that does not read holds up its own users only.
 func (w *pipe) write() {
@@ -168,10 +168,10 @@ func (w *pipe) take(line []byte) {
 		if c := l.find(objectOf(m.params).get("progressToken")); c != nil {
 			c.push(m)
 		}
-	case m.isRequest(), m.method == "notifications/cancelled":
-		if _, newest := l.underway(); newest == nil || !newest.push(m) {
-			w.aside(m)
-		}
+	case m.isRequest():
+		w.aside(m) // it must not end with a call that it may not belong to
+	case m.method == "notifications/cancelled":
+		l.unasked(objectOf(m.params).get("requestId"))
 	default:
 		for _, c := range l.addressed(m) {
 			if !c.push(m) {
@@ -226,7 +226,7 @@ func (w *pipe) unknown(m message) {
 // taken for an answer.
 func (w *pipe) broken(line []byte, cause error) {
 	w.src.log.Warn("connector writes to stdout what is no message", "reason", "connector_bad_answer", "error", cause)
-	if line[0] != '{' && line[0] != '[' {
+	if line[0] != '{' && !bytes.HasPrefix(line, []byte("[{")) {
 		return
 	}
 	var head struct {
