@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 type KeycloakClientOptions struct {
 	ClientID    string        // "" = hostedmcp
 	PublicURL   string        // ours; the redirect URI is its /callback, exactly
+	Scopes      []string      // provider.scopes: those that Keycloak does not give by itself become optional scopes of the client
 	Audiences   []string      // client ids that upstream access tokens are to name in aud; the connectors' APIs
 	Exchange    bool          // connectors with credential "exchange": standard token exchange (RFC 8693) is on
 	OfflineIdle time.Duration // idle limit of offline sessions of this client, within the realm's; 0 = 30 d
@@ -70,8 +72,8 @@ func KeycloakClient(o KeycloakClientOptions) ([]byte, error) {
 		WebOrigins:    []string{},
 		Authenticator: "client-secret", StandardFlow: true,
 		// basic holds sub. offline_access is optional, since a sign-in to the status page does not ask for it.
-		DefaultScopes:  []string{"basic", "profile", "email", "roles"},
-		OptionalScopes: []string{"offline_access"},
+		DefaultScopes:  defaultScopes,
+		OptionalScopes: o.optional(),
 		Attributes:     o.attributes(),
 		Mappers:        o.mappers(),
 	}
@@ -80,6 +82,18 @@ func KeycloakClient(o KeycloakClientOptions) ([]byte, error) {
 		return nil, err
 	}
 	return append(out, '\n'), nil
+}
+
+var defaultScopes = []string{"basic", "profile", "email", "roles"}
+
+func (o KeycloakClientOptions) optional() []string {
+	out := []string{"offline_access"}
+	for _, s := range o.Scopes {
+		if s != "openid" && !slices.Contains(defaultScopes, s) && !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func (o KeycloakClientOptions) attributes() map[string]string {
@@ -107,7 +121,8 @@ func (o KeycloakClientOptions) mappers() []mapperRepresentation {
 			"userinfo.token.claim": "true", "introspection.token.claim": "true",
 		},
 	}}
-	for _, a := range o.Audiences {
+	// once each: Keycloak refuses a client with two mappers of one name
+	for _, a := range slices.Compact(slices.Sorted(slices.Values(o.Audiences))) {
 		out = append(out, mapperRepresentation{
 			Name: "audience " + a, Protocol: "openid-connect", Mapper: "oidc-audience-mapper",
 			Config: map[string]string{

@@ -277,7 +277,8 @@ func TestKeycloakClient(t *testing.T) {
 			t.Errorf("%+v is taken", bad)
 		}
 	}
-	text, err := upstream.KeycloakClient(upstream.KeycloakClientOptions{PublicURL: "https://mcp.example.com", Audiences: []string{"crm"}})
+	text, err := upstream.KeycloakClient(upstream.KeycloakClientOptions{PublicURL: "https://mcp.example.com", Audiences: []string{"crm", "warehouse", "crm"},
+		Scopes: []string{"openid", "offline_access", "email", "phone"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,6 +287,9 @@ func TestKeycloakClient(t *testing.T) {
 		if !bytes.Contains(text, []byte(want)) {
 			t.Errorf("%s is missing in\n%s", want, text)
 		}
+	}
+	if n := bytes.Count(text, []byte(`"audience crm"`)); n != 1 || bytes.Count(text, []byte(`"email"`)) != 1 || !bytes.Contains(text, []byte(`"phone"`)) {
+		t.Errorf("%d mappers for one audience, or the scopes are wrong, in\n%s", n, text)
 	}
 	if bytes.Contains(text, []byte(`"secret"`)) || bytes.Contains(text, []byte("*")) {
 		t.Errorf("a secret or a pattern in\n%s", text)
