@@ -23,10 +23,11 @@ func (t *tracer) redeem(ctx context.Context, s *Step) error {
 		"redirect_uri": {t.redirect}, "resource": {t.target},
 	}
 	got, err := t.askToken(ctx, s, form)
+	// A faulty answer may hold tokens all the same: they are tried, and given back at the end.
+	t.access, t.refresh = got.access, got.refresh
 	if err != nil {
 		return err
 	}
-	t.access, t.refresh, t.granted = got.access, got.refresh, got.scope
 	got.describe(s)
 	if got.refresh == "" {
 		s.warn("no refresh token: the person signs in again when the access token ends")
@@ -149,17 +150,18 @@ func (t *tracer) refreshForm(token oauth.Secret) url.Values {
 // refreshTokens refreshes once and keeps the new pair.
 func (t *tracer) refreshTokens(ctx context.Context, s *Step) error {
 	got, err := t.askToken(ctx, s, t.refreshForm(t.refresh))
+	// The new pair is kept before it is judged: whatever is wrong with it, it is what must be revoked at the end.
+	previous, sameAccess := t.refresh, got.access == t.access
+	if got.access != "" {
+		t.access = got.access
+	}
+	if got.refresh != "" {
+		t.refresh = got.refresh
+	}
 	if err != nil {
 		return err
 	}
 	got.describe(s)
-	// The new pair is kept before it is judged: whatever is wrong with it, it is what must be revoked at the end.
-	previous := t.refresh
-	sameAccess := got.access == t.access
-	t.access = got.access
-	if got.refresh != "" {
-		t.refresh = got.refresh
-	}
 	if sameAccess {
 		return errors.New("200 with the old access token: a client that refreshes because it ended is no further")
 	}

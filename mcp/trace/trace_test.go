@@ -3,6 +3,7 @@ package trace_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -56,6 +57,26 @@ func TestLeavesNothing(t *testing.T) {
 	}
 	if o := w.run(trace.Env{}, "-keep", w.url); o.err != nil || living(t, w) != 1 {
 		t.Errorf("-keep: %v, %d living grants", o.err, living(t, w))
+	}
+}
+
+// TestInterrupted: what was issued is revoked although the person pressed Ctrl-C, or the answer with it was faulty.
+func TestInterrupted(t *testing.T) {
+	w := newWorld(t, authtest.ServerOptions{})
+	ctx, interrupt := context.WithCancel(t.Context())
+	p := &tamper{base: w.HTTP.Transport, fault: fault{method: "refresh_token", nth: 1, before: func(*http.Request) { interrupt() }}}
+	var out authtest.Buffer
+	err := trace.Run(ctx, []string{w.url}, trace.Env{Stdout: &out, Stderr: &out, HTTP: &http.Client{Transport: p}, Open: w.person(nil)})
+	wantFault(t, outcome{stdout: out.String(), err: err}, "refresh", "canceled")
+	if n := living(t, w); n != 0 {
+		t.Errorf("%d living grants\n%s", n, out.String())
+	}
+	for _, grant := range []string{"authorization_code", "refresh_token"} {
+		faulty := fault{method: grant, nth: 1, after: replaces("Bearer", "mac")}
+		o := w.run(trace.Env{HTTP: &http.Client{Transport: &tamper{base: w.HTTP.Transport, fault: faulty}}}, w.url)
+		if n := living(t, w); n != 0 || o.err == nil {
+			t.Errorf("%s: %v, %d living grants\n%s", grant, o.err, n, o.stdout)
+		}
 	}
 }
 

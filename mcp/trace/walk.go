@@ -38,7 +38,6 @@ type tracer struct {
 
 	code            string
 	access, refresh oauth.Secret
-	granted         string
 
 	session string // Mcp-Session-Id
 	version string // negotiated in the older era
@@ -110,6 +109,8 @@ func (t *tracer) walk(ctx context.Context) {
 	if t.refresh != "" {
 		t.renew(ctx)
 	}
+	// Interrupted or not: nothing stays behind. Each of these requests is bounded by -timeout.
+	ctx = context.WithoutCancel(ctx)
 	t.endSession(ctx)
 	t.giveBack(ctx)
 }
