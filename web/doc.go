@@ -1,8 +1,8 @@
 // Package web is what a browser sees of hostedmcp, and the request pipeline of every listener.
 //
-// Pages ([Pages]): landing, consent, sign-in, my connections, errors, and the demo provider's sign-in. They are
-// html/template files over one base layout and one stylesheet; no script, no remote asset, a strict
-// Content-Security-Policy (protocol.md §4.3). It is the only package that imports html/template.
+// Pages ([Pages]): landing, consent, sign-in, my connections, everybody's connections for operators, errors, and the
+// demo provider's sign-in. They are html/template files over one base layout and one stylesheet; no script, no remote
+// asset, a strict Content-Security-Policy (protocol.md §4.3). It is the only package that imports html/template.
 //
 // Pipeline ([NewHandler]): the endpoint table of protocol.md §1 comes in as rows ([auth.Endpoint]) and every request
 // goes through the same steps, once:
