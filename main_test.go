@@ -249,7 +249,8 @@ func TestImports(t *testing.T) {
 }
 
 // The newcomer's whole story in one process: the example configuration serves, a client registers, its user presses
-// Allow and signs in at the demo provider, it calls, and after a restart everything is as it was.
+// Allow and signs in at the demo provider, the demo CRM answers with the user's own deals, an operator reads the story,
+// and after a restart everything is as it was.
 func TestDemo(t *testing.T) {
 	dir := t.TempDir()
 	public, sign := freePort(), freePort()
@@ -260,7 +261,7 @@ func TestDemo(t *testing.T) {
 	config := strings.NewReplacer(
 		`public_url = "http://127.0.0.1:8080"`, `public_url = "http://127.0.0.1:`+public+`"`,
 		`# listen = "127.0.0.1:8080"`, `listen = "127.0.0.1:`+public+`"`,
-		`# listen = "127.0.0.1:8081"`, `listen = "127.0.0.1:`+sign+`"`,
+		`# listen = "127.0.0.1:8081"`, `listen = "127.0.0.1:`+sign+`"`, `http://127.0.0.1:8081/crm/`, `http://127.0.0.1:`+sign+`/crm/`,
 		`# listen = "127.0.0.1:9464"`, `listen = ""`,
 		`# data_dir = "./data"`, `data_dir = "`+filepath.Join(dir, "data")+`"`,
 	).Replace(string(text))
@@ -273,13 +274,63 @@ func TestDemo(t *testing.T) {
 		if err := client.Login(); err != nil {
 			t.Fatal(err)
 		}
+		if deals := askDeals(t, "http://127.0.0.1:"+public+"/mcp", client.Access); deals == 0 {
+			t.Error("no deal closes this year")
+		}
+		if story := command(t, "explain", "alice@example.com", "-config", path); !strings.HasPrefix(story, "first_call: working") {
+			t.Errorf("the story of alice's connection: %s", story)
+		}
 	})
 	client.HTTP.CloseIdleConnections() // they led to the process that has ended
+	if story := command(t, "-config", path, "explain", "alice@example.com"); !strings.HasPrefix(story, "first_call: working") {
+		t.Errorf("the story from the closed file: %s", story)
+	}
 	withServer(t, path, func() {
 		if a, err := client.Renew(); err != nil || a.Status != http.StatusOK {
 			t.Fatalf("refresh after a restart: %v %+v", err, a)
 		}
 	})
+}
+
+// command runs a command and returns what it said.
+func command(t *testing.T, args ...string) string {
+	t.Helper()
+	var out, faults strings.Builder
+	if err := run(t.Context(), args, &out, &faults); err != nil {
+		t.Fatalf("%s: %v %s", args, err, faults.String())
+	}
+	return out.String()
+}
+
+// askDeals asks the demo CRM for deals, as an agent does, and returns how many there are.
+func askDeals(t *testing.T, endpoint, token string) int {
+	t.Helper()
+	transport := &sdk.StreamableClientTransport{Endpoint: endpoint, HTTPClient: &http.Client{Transport: bearing(token)}}
+	session, err := sdk.NewClient(&sdk.Implementation{Name: "newcomer"}, nil).Connect(t.Context(), transport, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	r, err := session.CallTool(t.Context(), &sdk.CallToolParams{Name: "crm__list_deals", Arguments: map[string]any{"close_from": "2000-01-01", "limit": 5}})
+	if err != nil || r.IsError {
+		t.Fatalf("%v %+v", err, r)
+	}
+	deals, _ := r.StructuredContent.(map[string]any)
+	for _, member := range deals {
+		if list, ok := member.([]any); ok {
+			return len(list)
+		}
+	}
+	return 0
+}
+
+// bearing puts a bearer token on each request.
+type bearing string
+
+func (b bearing) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+string(b))
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 // withServer runs the program while f runs.
