@@ -44,6 +44,8 @@ func (p *Provider) Check(ctx context.Context, o CheckOptions) []oauth.Finding {
 	if !c.metadata(ctx) {
 		return c.findings
 	}
+	// In the order of a login: what fails first explains what fails after it. The administration comes before the
+	// sign-in, which then need not guess what was read.
 	c.keySet(ctx)
 	c.credentials(ctx)
 	c.authorization(ctx)
@@ -65,14 +67,17 @@ type check struct {
 	settings  bool // realm and client were read
 }
 
+// A finding's name is constant, so that a program can look for it; its text holds what was found.
 func (c *check) good(name, format string, args ...any) {
 	c.findings = append(c.findings, oauth.Good(name, fmt.Sprintf(format, args...)))
 }
 
+// warn is for what works and costs something, and for what could not be looked at.
 func (c *check) warn(name, text, fix string) {
 	c.findings = append(c.findings, oauth.Warn(name, text, fix))
 }
 
+// bad is for what keeps people from signing in, or signs them out.
 func (c *check) bad(name, text, fix string) {
 	c.findings = append(c.findings, oauth.Bad(name, text, fix))
 }

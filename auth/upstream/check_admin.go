@@ -53,6 +53,7 @@ func (c *check) administration(ctx context.Context) {
 		return
 	}
 	defer c.giveBackAccess(ctx, token)
+	// Both are read even if one is refused, so that all missing roles are named at once.
 	r, ok := c.readRealm(ctx, base+"/admin/realms/"+realm, token)
 	k, known := c.readClient(ctx, base+"/admin/realms/"+realm+"/clients", token)
 	if ok {
@@ -83,7 +84,7 @@ func (c *check) adminToken(ctx context.Context) oauth.Secret {
 	switch code := errorOf(n.body).Code; {
 	case n.status == http.StatusOK:
 		t, _, ok := readTokens(n.body, came)
-		if !ok {
+		if !ok { // 200 and unreadable: something in between answers
 			c.bad(name, "the provider's answer holds no access token", "look into the provider's log")
 		}
 		c.sawToken(t.Access, sent, came)
@@ -138,6 +139,7 @@ func (c *check) read(ctx context.Context, name, address, role string, token oaut
 	return false
 }
 
+// roleFix names one role of realm-management; more than the two that are read is not needed.
 func (c *check) roleFix(role string) string {
 	return "Keycloak: Clients > " + c.p.config.AdminClientID + " > Service account roles > Assign role > realm-management " + role
 }
@@ -190,6 +192,7 @@ type clientSettings struct {
 	Mappers        []protocolMapper  `json:"protocolMappers"`
 }
 
+// protocolMapper says which claim goes into which token. Mappers of client scopes are not seen here.
 type protocolMapper struct {
 	Kind   string            `json:"protocolMapper"`
 	Config map[string]string `json:"config"`
@@ -198,6 +201,7 @@ type protocolMapper struct {
 func (c *check) readClient(ctx context.Context, address string, token oauth.Secret) (clientSettings, bool) {
 	const name = "client settings"
 	var list []clientSettings
+	// With query-clients alone Keycloak answers an empty list.
 	if !c.read(ctx, name, address+"?clientId="+url.QueryEscape(c.p.config.ClientID), "view-clients", token, &list) {
 		return clientSettings{}, false
 	}
@@ -217,4 +221,5 @@ func (k clientSettings) seconds(attribute string) time.Duration {
 	return max(d, 0)
 }
 
+// on reads a switch among the attributes, which are all strings.
 func (k clientSettings) on(attribute string) bool { return k.Attributes[attribute] == "true" }

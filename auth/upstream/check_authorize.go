@@ -69,6 +69,7 @@ func (c *check) ask(ctx context.Context, change func(url.Values)) asked {
 	return react(resp, n.body, q.Get("redirect_uri"))
 }
 
+// react tells the ways of answering apart by status and target alone: what stands on a page is the provider's own.
 func react(resp *http.Response, body []byte, redirectURI string) asked {
 	a := asked{status: resp.StatusCode}
 	location, err := resp.Location()
@@ -77,6 +78,7 @@ func react(resp *http.Response, body []byte, redirectURI string) asked {
 		a.reaction = troubled
 	case a.status >= 300 && a.status < 400 && err == nil:
 		a.reaction = sentOn
+		// what is left is the redirect URI itself, which is registered without the answer's parameters
 		to := *location
 		to.RawQuery, to.Fragment = "", ""
 		if to.String() == redirectURI {

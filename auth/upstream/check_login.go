@@ -30,6 +30,7 @@ func (c *check) signIn(ctx context.Context) {
 		c.bad(name, err.Error(), "the steps before this one say what to mend; else look into the provider's log")
 		return
 	}
+	// From here on there may be a session at the provider, whatever else happens: it is ended at the end.
 	sent := c.p.now()
 	a := c.p.Exchange(ctx, Callback{Code: code, Verifier: r.Verifier, Nonce: r.Nonce})
 	defer func() { c.giveBack(ctx, a.Tokens.Refresh) }()
@@ -77,6 +78,7 @@ func (c *check) login(ctx context.Context, r AuthRequest) (code string, err erro
 	return q.Get("code"), c.p.CheckIss(q.Get("iss"), q.Has("iss"))
 }
 
+// exchangeFix tells tokens that came without a good id_token from a refusal.
 func (c *check) exchangeFix(a Answer) string {
 	if a.Outcome == Unverified {
 		return "do both clocks agree, and is " + c.clientMenu("Advanced > "+fineGrain+" > ID token signature algorithm") + " RS256 or the like?"
@@ -132,6 +134,7 @@ func (c *check) refreshToken(t Tokens) bool {
 		c.warn("offline", "the refresh token is one of the browser's session: signing out anywhere ends the connection",
 			"ask for offline_access in provider.scopes, and "+c.clientMenu(scopesMenu)+" > offline_access: Optional")
 	}
+	// A stated life is the provider's own word. None stated says nothing where the settings were read.
 	if !c.settings || !t.RefreshExpires.IsZero() {
 		menu := realmMenu(offlineMenu + " > Offline Session Idle")
 		if !t.Offline {

@@ -76,6 +76,7 @@ func (c *check) fetchMetadata(ctx context.Context) (a announced) {
 // certificateSoon is when an operator wants to know.
 const certificateSoon = 14 * 24 * time.Hour
 
+// certificate asks our own clock: a provider whose certificate runs out on Sunday is to be known on Friday.
 func (c *check) certificate(cert *x509.Certificate) {
 	left := cert.NotAfter.Sub(c.p.now())
 	switch {
@@ -121,6 +122,8 @@ func (c *check) announcement(a announced) {
 	}
 }
 
+// listed holds one promise of the metadata against what we need. Of PKCE alone silence is a sign: a provider that does
+// not know it ignores it (RFC 9700 §2.1.1).
 func (c *check) listed(name string, list []string, value, member, fix string) {
 	if len(list) > 0 && !slices.Contains(list, value) {
 		c.bad(name, value+" is not in the provider's "+member, fix)
@@ -153,6 +156,8 @@ func (c *check) credentials(ctx context.Context) {
 	const name = "client credentials"
 	n := c.post(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"hostedmcp-check-" + rand.Text()}}, c.p.config.ClientID, c.p.secret)
 	code := errorOf(n.body).Code
+	// Keycloak says unauthorized_client with 401 for a wrong secret and invalid_client for a client that is unknown or
+	// disabled (measured on 26.7); RFC 6749 §5.2 means a grant that the client may not use by the former.
 	fixSecret := "compare provider.client_id and client_secret_file with " + c.clientMenu("Credentials > Client Secret")
 	switch {
 	case n.status == 0 || n.status == http.StatusTooManyRequests || n.status >= 500:
@@ -177,6 +182,7 @@ func (c *check) post(ctx context.Context, form url.Values, id string, secret oau
 	return c.postTo(ctx, c.d.Token, form, id, secret)
 }
 
+// postTo notes whatever comes and judges nothing: each caller reads its own meaning out of a status.
 func (c *check) postTo(ctx context.Context, address string, form url.Values, id string, secret oauth.Secret) *note {
 	ctx, cancel := c.p.timeout(ctx)
 	defer cancel()

@@ -36,6 +36,7 @@ func (c *check) rotation(r realmSettings) {
 	write := fmt.Sprintf("write provider.rotation = %q", theirs)
 	relax := realmMenu("Tokens > Refresh tokens > Revoke Refresh Token: off, or Refresh Token Max Reuse: 1")
 	found := fmt.Sprintf("the realm's mode is %q, provider.rotation is %q", theirs, ours)
+	// from the most forgiving to the least
 	rank := []Rotation{RotationNone, RotationReuse, RotationStrict}
 	switch {
 	case theirs == RotationStrict && ours == RotationStrict:
@@ -56,6 +57,7 @@ func (c *check) sessions(r realmSettings, k clientSettings) {
 		access = limit{own, c.clientMenu(advanced + " > Access Token Lifespan")}
 	}
 	c.accessLife(access.life, access.menu)
+	// Which limits count hangs on what logins ask for: an offline session knows nothing of the browser's.
 	offline := slices.Contains(c.p.config.Scopes, "offline_access")
 	idle, longest := c.onlineLimits(r, k)
 	kept := time.Duration(0)
@@ -78,6 +80,8 @@ func (c *check) sessions(r realmSettings, k clientSettings) {
 	}
 }
 
+// offlineLimits are those of offline_access. Keycloak counts a longest life only where the realm switches it on, the
+// client's own one too.
 func (c *check) offlineLimits(r realmSettings, k clientSettings) (idle, longest limit) {
 	idle = shortest(limit{seconds(r.OfflineIdle), realmMenu(offlineMenu + " > Offline Session Idle")},
 		c.override(k, "client.offline.session.idle.timeout", "Client Offline Session Idle", r.ClientOfflineIdle, offlineMenu))
@@ -88,6 +92,7 @@ func (c *check) offlineLimits(r realmSettings, k clientSettings) (idle, longest 
 	return idle, longest
 }
 
+// onlineLimits are those of the browser's session, which other applications end as well.
 func (c *check) onlineLimits(r realmSettings, k clientSettings) (idle, longest limit) {
 	const clients = "Sessions > Client session settings"
 	idle = shortest(limit{seconds(r.SSOIdle), realmMenu(ssoMenu + " > SSO Session Idle")},
@@ -105,6 +110,7 @@ func (c *check) override(k clientSettings, attribute, label string, realm int64,
 	return limit{seconds(realm), realmMenu(menu + " > " + label)}
 }
 
+// shortest picks the limit that strikes first; 0 is none.
 func shortest(a, b limit) limit {
 	if b.life > 0 && (a.life == 0 || b.life < a.life) {
 		return b

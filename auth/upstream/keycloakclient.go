@@ -86,6 +86,7 @@ func KeycloakClient(o KeycloakClientOptions) ([]byte, error) {
 
 var defaultScopes = []string{"basic", "profile", "email", "roles"}
 
+// optional scopes are given to a login that asks for them.
 func (o KeycloakClientOptions) optional() []string {
 	out := []string{"offline_access"}
 	for _, s := range o.Scopes {
@@ -96,6 +97,8 @@ func (o KeycloakClientOptions) optional() []string {
 	return out
 }
 
+// attributes are all strings at Keycloak. The lifetimes are written out for whoever reads them; a shorter idle limit of
+// the realm still wins.
 func (o KeycloakClientOptions) attributes() map[string]string {
 	return map[string]string{
 		"pkce.code.challenge.method": "S256",
