@@ -425,3 +425,45 @@ func TestRotateMasterTo(t *testing.T) {
 		t.Errorf("with the old key: %v", err)
 	}
 }
+
+// TestRotateMasterAgain: after a rotation that failed at its last commit the key file is ahead of the ring. At every
+// commit of the next one the files, as a crash would leave them, open.
+func TestRotateMasterAgain(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	l := h.connect()
+	h.reopen()
+	commits, left := 0, []string{}
+	h.FailCommits(func(real func() error) error {
+		if commits++; commits == 2 {
+			return errDisk
+		}
+		err := real()
+		dir := t.TempDir()
+		storedAs(t, h.Path(), filepath.Join(dir, "hostedmcp.db"))
+		h.copyKey(dir)
+		left = append(left, dir)
+		return err
+	})
+	if _, err := h.RotateMaster(t.Context()); !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatalf("RotateMaster: %v", err)
+	}
+	_, err := h.RotateMaster(t.Context())
+	h.must(err)
+	if len(left) < 3 {
+		t.Errorf("%d commits", len(left))
+	}
+	for i, dir := range left {
+		opts := h.opts
+		opts.Dir = dir
+		s, err := storage.Open(t.Context(), opts)
+		if err != nil {
+			t.Errorf("after commit %d: %v", i+1, err)
+			continue
+		}
+		if key, err := s.GrantKey(l.id); err != nil || !sameKey(key, l.Key) {
+			t.Errorf("after commit %d: %v", i+1, err)
+		}
+		h.must(s.Close())
+	}
+}
