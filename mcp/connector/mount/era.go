@@ -66,35 +66,45 @@ func (s *source) dial(ctx context.Context, owner string, from *connector.Call) (
 		return nil, err
 	}
 	if !known {
-		if modern, err = l.isModern(ctx, from); err == nil && !modern && !l.alive() {
-			l.close(errEnded) // some servers of the older era end at a message they do not expect
-			l, err = s.open(ctx, owner, from)
-		}
+		modern, err = l.isModern(ctx, from)
 	}
-	if err == nil {
-		l.speak(modern)
-		if !modern {
+	if err == nil && !modern {
+		l.speak(false)
+		err = l.initialize(ctx, from)
+		// Some servers of the older era end at a message that they do not expect, such as our question.
+		if errors.Is(err, errExited) && !known {
+			l.close(errEnded)
+			if l, err = s.open(ctx, owner, from); err != nil {
+				return nil, err
+			}
+			l.speak(false)
 			err = l.initialize(ctx, from)
 		}
 	}
 	if err != nil {
-		if l != nil {
-			l.close(errEnded)
-		}
-		if isAnswer(err) {
-			s.era.forget() // it may be another server now
-			err = unreachable{fmt.Errorf("%w: %v", errHandshake, err)}
-		}
-		if errors.Is(err, errTimeout) || errors.Is(err, errExited) {
-			err = unreachable{err} // a server that cannot shake hands is not there
-		}
-		return nil, err
+		l.close(errEnded)
+		return nil, s.noLink(err)
 	}
 	s.era.learn(modern)
+	if modern {
+		l.speak(true)
+	}
 	if modern && s.http == nil {
 		l.watchLists()
 	}
 	return l, nil
+}
+
+// noLink says why there is none: a server that cannot shake hands is not there.
+func (s *source) noLink(err error) error {
+	switch {
+	case isAnswer(err):
+		s.era.forget() // it may be another server now
+		return unreachable{fmt.Errorf("%w: %v", errHandshake, err)}
+	case errors.Is(err, errTimeout), errors.Is(err, errExited):
+		return unreachable{err}
+	}
+	return err
 }
 
 // open makes a link on which nothing was said yet.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,12 +76,11 @@ type outcome struct {
 
 // ask sends one request and waits for its answer. from is on whose behalf; a zero limit waits for ever.
 func (l *link) ask(ctx context.Context, method string, params json.RawMessage, from *connector.Call, limit time.Duration) outcome {
-	c := l.begin(method, params, from)
-	defer l.finish(c)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(l.life, func() { cancel(context.Cause(l.life)) })()
-	c.clock = startClock(limit, func() { cancel(errTimeout) })
+	c := l.begin(method, params, from, startClock(limit, func() { cancel(errTimeout) }))
+	defer l.finish(c)
 	defer c.clock.stop()
 	if ctx.Err() != nil {
 		return outcome{err: context.Cause(ctx)}
@@ -100,8 +100,8 @@ func (l *link) ask(ctx context.Context, method string, params json.RawMessage, f
 }
 
 // begin makes a call known, so that its answer finds it.
-func (l *link) begin(method string, params json.RawMessage, from *connector.Call) *call {
-	c := &call{link: l, id: l.src.ids.Add(1), method: method, from: from, wake: make(chan struct{}, 1)}
+func (l *link) begin(method string, params json.RawMessage, from *connector.Call, k *clock) *call {
+	c := &call{link: l, id: l.src.ids.Add(1), method: method, from: from, clock: k, wake: make(chan struct{}, 1)}
 	c.params, c.token = l.dress(c.id, params, from)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -130,7 +130,7 @@ func (l *link) retire() {
 	done := len(l.calls) == 0
 	l.mu.Unlock()
 	if done {
-		l.close(errEnded)
+		l.src.spawn(func() { l.close(errEnded) })
 	}
 }
 
@@ -196,4 +196,9 @@ func (l *link) all() []*call {
 		out = append(out, c)
 	}
 	return out
+}
+
+// waiting returns the calls under way that want an answer soon: listening ones do not.
+func (l *link) waiting() []*call {
+	return slices.DeleteFunc(l.all(), func(c *call) bool { return c.method == methodListen })
 }

@@ -38,9 +38,8 @@ func (s *source) listen(ctx context.Context, c *connector.Call) (json.RawMessage
 		}
 		defer s.background(func(ctx context.Context) { l.ask(ctx, methodUnsubscribe, params, nil, goodbye) })
 	}
-	call := l.begin(methodListen, nil, c) // so that it is found by what comes without an address
+	call := l.begin(methodListen, nil, c, &clock{}) // so that it is found by what comes without an address
 	defer l.finish(call)
-	call.clock = &clock{}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(l.life, func() { cancel(context.Cause(l.life)) })()

@@ -127,7 +127,13 @@ func TestRefusedOnce(t *testing.T) {
 	for _, status := range []int{http.StatusNotFound, http.StatusUnauthorized} {
 		for _, refusals := range []int64{1, 2} {
 			t.Run(fmt.Sprint(status, " ", refusals, " times"), func(t *testing.T) {
-				real := handlerOf(everything("legacy"), "legacy")
+				server := everything("legacy")
+				real := handlerOf(server, "legacy")
+				t.Cleanup(func() {
+					for session := range server.Sessions() { // it was never told that it does not know them
+						_ = session.Close()
+					}
+				})
 				var left, carried, fresh atomic.Int64
 				s := newSite(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if r.Method == http.MethodPost && r.Header.Get("Mcp-Session-Id") != "" && left.Load() > 0 && r.Header.Get("X-Request-Id") == "req-alice" {

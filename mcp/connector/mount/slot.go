@@ -223,9 +223,10 @@ func (sl *slot) adopt(l *link) error {
 	return nil
 }
 
-// retire puts a link aside that takes no new calls; it ends with those that it has.
-func (sl *slot) retire(l *link) {
-	if w, ok := l.wire.(*httpWire); ok {
+// retire puts a link aside that takes no new calls; it ends with those that it has. A session that the server does not
+// know any more is not ended there.
+func (sl *slot) retire(l *link, unknown bool) {
+	if w, ok := l.wire.(*httpWire); ok && unknown {
 		w.forget()
 	}
 	sl.src.mu.Lock()

@@ -144,11 +144,11 @@ func (s *source) mayRepeat(ctx context.Context, sl *slot, l *link, c *connector.
 		if !status.sessionGone && status.code != http.StatusUnauthorized {
 			return false
 		}
-		sl.retire(l)
+		sl.retire(l, status.sessionGone)
 		return true
 	case errors.As(out.err, &theirs) && theirs.Reason == "" && theirs.Code == codeUnsupportedVersion:
 		s.era.forget()
-		sl.retire(l)
+		sl.retire(l, false)
 		return true
 	case errors.As(out.err, &theirs) && theirs.Reason == "" && theirs.Code == codeHeaderMismatch:
 		return l.modern && method == "tools/call" && s.learnForms(ctx, c) == nil

@@ -138,7 +138,7 @@ func (w *pipe) line(r *bufio.Reader) ([]byte, error) {
 			continue
 		}
 		if length > w.src.cfg.MaxBytes {
-			for _, c := range w.link.all() {
+			for _, c := range w.link.waiting() {
 				c.fail(errTooLong)
 			}
 			line = nil
@@ -244,8 +244,8 @@ func (w *pipe) broken(line []byte, cause error) {
 
 // blame fails the one call that waits; of several nobody knows which.
 func (w *pipe) blame(cause error) {
-	if all := w.link.all(); len(all) == 1 {
-		all[0].fail(cause)
+	if waiting := w.link.waiting(); len(waiting) == 1 {
+		waiting[0].fail(cause)
 	}
 }
 
