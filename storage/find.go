@@ -95,14 +95,7 @@ func (s *Store) Find(ctx context.Context, q Query) (page []Grant, next string, e
 		return true
 	}
 	if q.Subject != "" {
-		err = s.view(func(t *txn) error {
-			for _, id := range t.idsOf(q.Subject) {
-				if g, ok := t.grant(id); ok && !take(t, id, g) {
-					break
-				}
-			}
-			return nil
-		})
+		err = s.view(func(t *txn) error { t.grantsOf(q.Subject, take); return nil })
 	} else {
 		err = s.scan(ctx, grantsBucket, q.After, func(t *txn, id string, v []byte) bool {
 			g := &grantRecord{Grant: Grant{ID: id}}
@@ -120,6 +113,15 @@ func (s *Store) Find(ctx context.Context, q Query) (page []Grant, next string, e
 		next = page[len(page)-1].ID
 	}
 	return page, next, nil
+}
+
+// grantsOf shows the grants of a subject or an e-mail address, in the order of their ids, until take has enough.
+func (t *txn) grantsOf(who string, take func(*txn, string, *grantRecord) bool) {
+	for _, id := range t.idsOf(who) {
+		if g, ok := t.grant(id); ok && !take(t, id, g) {
+			return
+		}
+	}
 }
 
 // idsOf returns the ids of all grants of a subject or an e-mail address, in order, each once.
