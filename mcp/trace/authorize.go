@@ -30,6 +30,7 @@ func (t *tracer) authorizationURL() (string, error) {
 	if err != nil {
 		return "", errors.New("the authorization_endpoint is no URL")
 	}
+	// As long as the imitated client's: RFC 7636 §4.1 allows 43 to 128 characters, and recordings have both ends.
 	verifier := random(max(t.client.verifierLen, 43))
 	t.secrets.add(verifier)
 	t.verifier, t.state = verifier, random(max(t.client.stateLen, 43))
@@ -70,6 +71,7 @@ func (t *tracer) authorize(ctx context.Context, s *Step) error {
 		return err
 	}
 	t.report.login(at)
+	// Without somebody to wait for the answer there is no point in a browser; the URL is there to be looked at.
 	if t.listener != nil && t.env.Open != nil {
 		go t.env.Open(at)
 	}
@@ -138,6 +140,7 @@ func (t *tracer) callback(ctx context.Context, s *Step) error {
 	}
 	t.code = q.Get("code")
 	t.secrets.add(t.code)
+	// RFC 6749 §3.1: no parameter twice, or two readers of the redirect see two answers.
 	for name, values := range q {
 		if len(values) > 1 {
 			return fmt.Errorf("%s is there %d times", name, len(values))

@@ -4,7 +4,7 @@ package trace
 // §3 has its form, RFC 9728 §5.1 its resource_metadata, RFC 9110 §11.6.1 the header around both.
 //
 // It is read as RFC 9110 has it: quoted strings with escapes, several challenges in one header, schemes in any case.
-// Real clients are worse at it, which is the reason for the notes.
+// Real clients read less of it (VS Code splits at commas).
 
 import (
 	"context"

@@ -39,6 +39,7 @@ type client struct {
 	head     bool   // reads the challenge from a HEAD
 }
 
+// anyPort is the redirect URI of most native programs (RFC 8252 §7.3).
 const anyPort = "http://127.0.0.1:0/callback"
 
 // clients are those of protocol.md §3.5, by recordings of the real programs as far as there are any. Claude.ai, ChatGPT,
@@ -120,6 +121,8 @@ func (c client) registration(redirect, scope string) map[string]any {
 }
 
 // habits notes what this client makes of an access token's life.
+// It is the only place where a habit makes a note: the rest of the habits are requests, and a server's answer to those
+// speaks for itself.
 func (c client) habits(s *Step, expires int64) {
 	if c.ahead > 0 && expires > 0 && expires <= 2*int64(c.ahead) {
 		s.warn("this client refreshes %d s before the end: with %d s it does so before many of its calls; use 10 minutes or more", c.ahead, expires)

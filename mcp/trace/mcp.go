@@ -21,7 +21,9 @@ func (t *tracer) speakLegacy(ctx context.Context) {
 	if !t.step(ctx, stepInitialize, t.initialize) {
 		return
 	}
-	t.era = or2(t.era, legacy)
+	if t.era == "" {
+		t.era = legacy
+	}
 	t.step(ctx, stepTools, func(ctx context.Context, s *Step) error { return t.listTools(ctx, s, legacy) })
 }
 
@@ -30,23 +32,17 @@ func (t *tracer) speakModern(ctx context.Context) {
 	if !t.step(ctx, stepDiscover, t.discover) {
 		return
 	}
-	t.era = or2(t.era, modern)
+	t.era = modern // calls are made in the newer era where both are there, as clients that know both do
 	t.step(ctx, stepModernTools, func(ctx context.Context, s *Step) error { return t.listTools(ctx, s, modern) })
 }
 
-// or2 keeps the first era that worked: calls are made in it.
-func or2(e, instead era) era {
-	if e == "" {
-		return instead
-	}
-	return e
-}
-
+// initializeParams declares no capabilities: nothing the server could ask us can then be under way when we leave.
 func (t *tracer) initializeParams() map[string]any {
 	return map[string]any{"protocolVersion": or(t.client.version, latestLegacy), "capabilities": map[string]any{},
 		"clientInfo": t.clientInfo()}
 }
 
+// clientInfo carries the name of the imitated client, as its registration does.
 func (t *tracer) clientInfo() map[string]any {
 	return map[string]any{"name": t.client.name, "version": "1"}
 }
@@ -69,12 +65,14 @@ func (t *tracer) initialize(ctx context.Context, s *Step) error {
 	if err != nil || version == "" {
 		return errors.New("no protocolVersion in the result")
 	}
+	// The server may answer with another version than was asked; a client that does not know it must disconnect.
 	if !slices.Contains(legacyVersions, version) {
 		return fmt.Errorf("protocolVersion is %q, which no client knows in this era", version)
 	}
 	if err := t.noteServer(s, a.result, version); err != nil {
 		return err
 	}
+	// A server may be without sessions; then each request stands by itself, in this era too.
 	t.version, t.session = version, a.header.Get("Mcp-Session-Id")
 	if strings.ContainsFunc(t.session, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
 		return errors.New("Mcp-Session-Id holds more than visible ASCII")
@@ -113,6 +111,7 @@ func (t *tracer) initialized(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("notifications/initialized: %w", err)
 	}
+	// 202 is the rule ("Sending Messages to the Server" 4); 200 and 204 say the same to a client that reads no body.
 	if a.status != http.StatusAccepted && a.status != http.StatusNoContent && a.status != http.StatusOK {
 		return fmt.Errorf("notifications/initialized: %s", a.shape())
 	}
@@ -141,6 +140,7 @@ func (t *tracer) discover(ctx context.Context, s *Step) error {
 		s.came("supportedVersions %s: the server speaks the older era only", strings.Join(versions, ", "))
 		return errSkipped
 	}
+	// It answered in this era and yet does not list it: a client that believes the list goes elsewhere.
 	if !slices.Contains(versions, latestModern) {
 		return fmt.Errorf("supportedVersions is %q, without %s, which was asked", versions, latestModern)
 	}
@@ -174,6 +174,7 @@ func (t *tracer) listTools(ctx context.Context, s *Step, in era) error {
 			return err
 		}
 		found = append(found, page...)
+		// A cursor is opaque; an empty one is read as none.
 		cursor, err := a.result.Text("nextCursor")
 		if err != nil {
 			return err
@@ -235,13 +236,15 @@ func (t *tracer) callTool(ctx context.Context, s *Step) error {
 		return fmt.Errorf("%s: a result without content", name)
 	}
 	s.came("%s: a result of %d bytes", name, len(content))
+	// The protocol worked, and that is what is traced: the tool may have every reason to refuse.
 	if string(a.result["isError"]) == "true" {
 		s.warn("the tool says that it failed (isError)")
 	}
 	return nil
 }
 
-// callAgain shows the refreshed token.
+// callAgain shows the refreshed token. In a session this also shows that a session outlives its first token, which a
+// server that binds it to the token itself gets wrong.
 func (t *tracer) callAgain(ctx context.Context, s *Step) error {
 	a, err := t.rpc(ctx, t.era, "tools/list", nil, "")
 	if err != nil {

@@ -89,14 +89,16 @@ func (t *tracer) readRegistration(s *Step, a *answer) error {
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return err
 	}
+	// A server may give a secret though none was asked for (RFC 7591 §3.2.1); then it must be used.
 	t.secret = t.secrets.add(secret)
-	// Whoever has this token owns the registration (RFC 7592 §3). It is not used: most servers have no RFC 7592.
+	// Whoever has this token owns the registration (RFC 7592 §3). It is not used, as known clients do not use it either.
 	if token, err := doc.Text("registration_access_token"); err == nil {
 		t.secrets.add(token)
 	}
 	if id == "" {
 		return errors.New("no client_id")
 	}
+	// The port of a loopback URI may be left out in the echo: it is matched, not compared (RFC 8252 §7.3).
 	if uris != nil && !slices.ContainsFunc(uris, func(u string) bool { return oauth.MatchRedirect(u, t.redirect) }) {
 		return fmt.Errorf("redirect_uris is %q, without ours, %q", uris, t.redirect)
 	}

@@ -93,6 +93,7 @@ func (t *tracer) readResource(s *Step, a *answer) error {
 	if err := secureURL(servers[0]); err != nil {
 		return fmt.Errorf("the authorization server %q %w", servers[0], err)
 	}
+	// The choice among several is the client's (RFC 9728 §7.6); the SDKs take the first.
 	t.issuer, t.scopes = servers[0], scopes
 	s.came("200, resource %s, authorization server %s, scopes %q", resource, strings.Join(servers, " and "), strings.Join(scopes, " "))
 	return nil

@@ -93,6 +93,8 @@ func isAnswer(data []byte) bool {
 	return err != nil || o["method"] == nil
 }
 
+// readAnswer tells a result, a refusal and a broken answer apart. JSON-RPC errors count with any status: the newer era
+// sends them with 400 and 404 too.
 func readAnswer(a *answer) (*rpcAnswer, error) {
 	o, err := oauth.ParseObject(a.body, maxDepth)
 	if a.status != http.StatusOK && (err != nil || o["jsonrpc"] == nil) {
@@ -111,6 +113,7 @@ func readAnswer(a *answer) (*rpcAnswer, error) {
 	if raw, there := o["error"]; there {
 		return &rpcAnswer{answer: a, refused: readError(a.status, raw)}, nil
 	}
+	// A server that mixes up answers gives one user's to another: the id is compared, not only the shape.
 	if id := string(bytes.TrimSpace(o["id"])); id != fmt.Sprint(requestID) {
 		return nil, fmt.Errorf("%s: an answer to another request, id %s", a.shape(), id)
 	}
@@ -121,6 +124,7 @@ func readAnswer(a *answer) (*rpcAnswer, error) {
 	return &rpcAnswer{answer: a, result: result}, nil
 }
 
+// readError reads the two members that clients show. data is left out: it may hold anything.
 func readError(status int, raw json.RawMessage) *refused {
 	var e struct {
 		Code    int64  `json:"code"`
@@ -157,6 +161,7 @@ func (t *tracer) rpcRequest(in era, method string, params map[string]any, name s
 	return t.message(http.MethodPost, in, body, method, name)
 }
 
+// rpcNotification has no id, so that no answer is waited for.
 func (t *tracer) rpcNotification(in era, method string) (*http.Request, error) {
 	return t.message(http.MethodPost, in, []byte(`{"jsonrpc":"2.0","method":"`+method+`"}`), method, "")
 }
@@ -197,6 +202,7 @@ func (t *tracer) message(httpMethod string, in era, body []byte, method, name st
 	return req, nil
 }
 
+// authorizeRequest adds the token, in the header and nowhere else (RFC 6750 §2.1).
 func (t *tracer) authorizeRequest(req *http.Request) {
 	if t.access != "" {
 		req.Header.Set("Authorization", "Bearer "+t.access.Reveal())
@@ -218,6 +224,7 @@ func (t *tracer) endSession(ctx context.Context) {
 	})
 }
 
+// deleteSession forgets the session whatever the server says: it is not tried twice.
 func (t *tracer) deleteSession(ctx context.Context) (status int, err error) {
 	req, err := t.message(http.MethodDelete, legacy, nil, "", "")
 	if err != nil {

@@ -31,17 +31,17 @@ func (s *secrets) add(value string) oauth.Secret {
 // clean makes a text fit for a terminal: without credentials in any of the forms we send them in, without control and
 // format characters (a server's words must not move the cursor), and of bounded length.
 func (s *secrets) clean(text string) string {
-	for _, k := range s.known {
-		for _, form := range forms(k.Reveal()) {
-			text = strings.ReplaceAll(text, form, fingerprint(k))
-		}
-	}
 	text = strings.Map(func(r rune) rune {
 		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) || r == utf8.RuneError {
 			return '?'
 		}
 		return r
 	}, text)
+	for _, k := range s.known {
+		for _, form := range forms(k.Reveal()) {
+			text = strings.ReplaceAll(text, form, fingerprint(k))
+		}
+	}
 	if cut := []rune(text); len(cut) > maxText {
 		text = string(cut[:maxText]) + "…"
 	}

@@ -2,7 +2,7 @@ package trace
 
 // Authorization server metadata (RFC 8414), or what OpenID providers publish in its place. MCP Authorization names the
 // URLs and their order: for an issuer with a path three, else two. The issuer is compared byte by byte, as RFC 8414 §3.3
-// wants it and the mix-up defence needs it; the slash at its end is where most servers fail.
+// wants it and the mix-up defence needs it; a slash at its end (as FastMCP has) is enough to stop some clients.
 
 import (
 	"context"
@@ -79,6 +79,7 @@ func (t *tracer) readServer(s *Step, a *answer) error {
 	if err := m.read(doc); err != nil {
 		return err
 	}
+	// A metadata document that speaks for another issuer is how a mix-up attack begins.
 	if m.issuer != t.issuer {
 		return fmt.Errorf("issuer is %q and not %q (RFC 8414 §3.3)", m.issuer, t.issuer)
 	}
@@ -138,6 +139,7 @@ func (m *serverMetadata) checkEndpoints() error {
 // checkOffers judges the lists. Absent means the default of RFC 8414 §2, but for S256: without the list clients must
 // not go on (MCP Authorization, "Authorization Code Protection").
 func checkOffers(s *Step, doc oauth.Object) error {
+	// An absent list and an empty one are read alike.
 	offers := func(name string) []string {
 		list, err := doc.List(name)
 		if err != nil {

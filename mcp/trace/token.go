@@ -18,6 +18,7 @@ import (
 
 // redeem exchanges the code (RFC 6749 §4.1.3).
 func (t *tracer) redeem(ctx context.Context, s *Step) error {
+	// resource again, as RFC 8707 §2.2 has it: the code may have been granted for more than one.
 	form := url.Values{
 		"grant_type": {"authorization_code"}, "code": {t.code}, "code_verifier": {t.verifier},
 		"redirect_uri": {t.redirect}, "resource": {t.target},
@@ -32,6 +33,7 @@ func (t *tracer) redeem(ctx context.Context, s *Step) error {
 	if got.refresh == "" {
 		s.warn("no refresh token: the person signs in again when the access token ends")
 	}
+	// offline_access is a wish for a refresh token and no right: nothing is lost if it is not echoed.
 	asked, granted := t.asked.Without("offline_access"), oauth.Scope(strings.Fields(got.scope))
 	if got.scope != "" && !granted.Contains(asked) {
 		s.warn("granted %q of the asked %q", got.scope, t.asked)
@@ -100,6 +102,7 @@ func (t *tracer) askToken(ctx context.Context, s *Step, form url.Values) (tokens
 	if err != nil {
 		return got, err
 	}
+	// A matter of proxies in between and not of clients: a note.
 	if !strings.Contains(a.header.Get("Cache-Control"), "no-store") {
 		s.warn("Cache-Control lacks no-store (RFC 6749 §5.1)")
 	}
@@ -124,6 +127,7 @@ func (t *tracer) readTokens(s *Step, doc oauth.Object) (got tokens, err error) {
 	case !strings.EqualFold(kind, "Bearer"):
 		return got, fmt.Errorf("token_type is %q and not Bearer", kind)
 	}
+	// A string where a number belongs ("3600") passes in scripting languages and fails in all others.
 	raw, there := doc["expires_in"]
 	if !there {
 		s.warn("no expires_in: clients guess when to refresh, or wait for a 401")
@@ -203,6 +207,7 @@ func (t *tracer) revoke(ctx context.Context, s *Step) error {
 		s.came("the server offers no revocation: the tokens live until they end")
 		return errSkipped
 	}
+	// The refresh token first: it outlives the other, and its end should take the access tokens along.
 	form := url.Values{"token": {t.refresh.Reveal()}, "token_type_hint": {"refresh_token"}}
 	if t.refresh == "" {
 		form = url.Values{"token": {t.access.Reveal()}, "token_type_hint": {"access_token"}}

@@ -41,6 +41,7 @@ type answer struct {
 // do sends a request and reads the answer. A stream of events ends with the first event whose data enough accepts; nil
 // reads no stream at all: it may stay silent for ever. The error is that of the connection, without the URL, which may hold a code.
 func (t *tracer) do(ctx context.Context, req *http.Request, enough func([]byte) bool) (*answer, error) {
+	// The limit is for the whole answer, body included: a server that sends a byte a minute is as good as silent.
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	begin := t.now()
@@ -101,6 +102,7 @@ func readEvent(r io.Reader, enough func([]byte) bool) ([]byte, error) {
 	return nil, errors.New("the stream ended without the answer")
 }
 
+// mediaType is without parameters, "" if there is none that can be read.
 func (a *answer) mediaType() string {
 	m, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
 	if err != nil {
@@ -140,6 +142,7 @@ func (a *answer) refusal() string {
 	if err != nil {
 		return a.shape()
 	}
+	// Only these two members: what else a body holds may be anything, a token included.
 	code, _ := o.Text("error")
 	text, _ := o.Text("error_description")
 	switch {
