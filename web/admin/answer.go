@@ -40,7 +40,8 @@ type explanation struct {
 	NoMemory bool `json:"no_memory,omitempty"`
 }
 
-// grantLine is one connection in a list.
+// grantLine is one connection in a list. Names come from the provider and from clients as they are: whoever prints them
+// makes them fit to be shown, and a program gets what was said.
 type grantLine struct {
 	ID         string       `json:"id"`
 	State      string       `json:"state"`
@@ -88,7 +89,7 @@ type upstreamState struct {
 	RevokeAt       time.Time    `json:"revoke_at,omitzero"`
 }
 
-// userLine is one user that an operator may mean.
+// userLine is one user that an operator may mean, with what would be ended.
 type userLine struct {
 	Subject string `json:"subject"`
 	Name    string `json:"name,omitempty"`
@@ -102,14 +103,14 @@ type userPage struct {
 	Users []userLine `json:"users"`
 }
 
-// ended is the answer of both ways to end connections.
+// ended is the answer of both ways to end connections. Asking again is safe: what has ended stays as it was.
 type ended struct {
 	Ended  int          `json:"ended"`            // how many this call ended
 	Reason oauth.Reason `json:"reason,omitempty"` // of one that had ended before
 	At     time.Time    `json:"at,omitzero"`
 }
 
-// rotation is the answer of rotate-key, and step a line of what it says on the way.
+// rotation is the answer of rotate-key. It names files and keys by their public names; no key is ever in an answer.
 type rotation struct {
 	Key    string    `json:"key"` // master, data or signing
 	File   string    `json:"file,omitempty"`

@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -15,6 +16,7 @@ import (
 
 	"hostedmcp/auth/oauth"
 	"hostedmcp/storage"
+	"hostedmcp/web/admin"
 )
 
 // file is a name beside the data folder.
@@ -136,6 +138,24 @@ func TestBackupCutOff(t *testing.T) {
 		t.Errorf("cut off on stdout: code %d", got.code)
 	}
 }
+
+// Ctrl-C in the middle is a fault, on a closed file as well: what was written is not taken for whole.
+func TestBackupInterrupted(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		env := r.env
+		env.Stdout, env.Stderr = stopAtFirst(stop), io.Discard
+		if err := admin.Run(ctx, "backup", []string{"-"}, env); admin.ExitCode(err) != 1 {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// stopAtFirst is the reader of a pipe who presses Ctrl-C when something comes.
+type stopAtFirst func()
+
+func (f stopAtFirst) Write(p []byte) (int, error) { f(); return len(p), nil }
 
 func TestRestore(t *testing.T) {
 	r := newRig(t)

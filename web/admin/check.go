@@ -141,6 +141,7 @@ func (k *checker) print(found []oauth.Finding) error {
 
 // printLine prints as soon as it is known: some of what is looked at takes its time.
 func (k *checker) printLine(f oauth.Finding) error {
+	// grep FAIL must find the fixing step as well
 	if !k.c.env.Terminal {
 		return k.c.say("%s\t%s\t%s\t%s", f.Level, f.Name, f.Text, f.Fix)
 	}
@@ -164,6 +165,7 @@ func (k *checker) socket(ctx context.Context) []oauth.Finding {
 	_ = a.close() // the connection was only to learn who answers
 	k.live = a.live
 	f := oauth.Good(name, fmt.Sprintf("%s answers (pid %d)", k.c.env.Socket, a.live.PID))
+	// not a FAIL: the kernel's word on each caller still keeps others out
 	if m := modeOf(k.c.env.Socket); m&0o077 != 0 {
 		f = oauth.Warn(name, fmt.Sprintf("%s has mode %#o", k.c.env.Socket, m), "chmod 600 "+k.c.env.Socket)
 	}

@@ -115,6 +115,7 @@ func (k *checker) key(context.Context) []oauth.Finding {
 
 // keyPath is where package storage looks.
 func (k *checker) keyPath() (path string, credential bool) {
+	// in the order of package storage: a file that is configured goes before the credential
 	if k.o.Config.KeyFile != "" {
 		return k.o.Config.KeyFile, false
 	}

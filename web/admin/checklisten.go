@@ -31,6 +31,7 @@ func (k *checker) listeners(context.Context) (found []oauth.Finding) {
 		return nil // tried out on this computer
 	}
 	local := isLoopback(k.m.Listen)
+	// The issuer is https, so somebody else ends TLS; from there on it goes in clear.
 	if !local && !k.m.TLS {
 		found = append(found, oauth.Warn("listen", k.m.Listen+" is reached by others, without TLS: tokens can be read on the way from the proxy",
 			"listen on 127.0.0.1 with the proxy on this machine, or set [tls]; else see that only the proxy reaches it"))
@@ -63,6 +64,7 @@ func (k *checker) metrics(ctx context.Context) []oauth.Finding {
 	case err != nil:
 		what, _ := whyUnreachable(err)
 		return []oauth.Finding{oauth.Warn(name, k.m.MetricsListen+" "+what, "restart hostedmcp: it may run with another metrics.listen")}
+	// any name of ours will do: which are there depends on what has happened yet
 	case p.status != http.StatusOK || !bytes.Contains(p.body, []byte("hostedmcp_")):
 		return []oauth.Finding{oauth.Warn(name, fmt.Sprintf("%s answers %d, and not with our metrics", k.m.MetricsListen, p.status),
 			"another program has that address: change metrics.listen and restart")}

@@ -18,6 +18,11 @@ import (
 	"hostedmcp/storage"
 )
 
+// A command does not care whether a server runs. It asks a door by HTTP; only where the connection leads differs. The
+// order of looking matters: the socket first, since opening the file of a running server would wait for its lock and
+// then fail, and only a socket that is not there, or that refuses, counts as "no server". Anything in doubt is an error
+// that says what to do: to open the file under a server that only seems dead would be worse than to do nothing.
+
 // client asks a door: that of a server that runs, or one in memory on the file that no server holds.
 type client struct {
 	http  *http.Client
@@ -43,6 +48,7 @@ func (c *call) dial(ctx context.Context) (*client, error) {
 	if path == "" {
 		return nil, errNoServer
 	}
+	// One connection for all that a command asks; whatever the URL's host is, it leads to the socket.
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{Timeout: dialWait}).DialContext(ctx, "unix", path)
 	}}

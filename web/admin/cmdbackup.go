@@ -17,6 +17,9 @@ import (
 	"hostedmcp/storage"
 )
 
+// Backup and restore, the two commands that write files of their own. For both a file that is there is whole: whoever
+// finds one in the night need not wonder whether it was being written when the machine went down.
+
 // backup writes a copy. It is made under another name and renamed when it is whole and on the disk: a backup that
 // exists can be relied on.
 func backup(ctx context.Context, c *call) error {
@@ -67,6 +70,7 @@ func (c *call) free(path string) error {
 		return err
 	case info.IsDir():
 		return fmt.Errorf("%s is a folder: name the file in it", path)
+	// the last good backup is not what a failing one should cost
 	case !c.opt.force:
 		return fmt.Errorf("%s is there already: name another file, or overwrite it with -force", path)
 	}
@@ -129,7 +133,7 @@ func (r *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// restored is what restore prints as JSON.
+// restored is what restore prints as JSON. Whoever drives it from a script has to look at tombstones_lost.
 type restored struct {
 	Grants         int       `json:"grants"`     // that live
 	Ended          int       `json:"ended"`      // that lived in the backup and have ended since

@@ -20,6 +20,7 @@ func explain(ctx context.Context, c *call) error {
 		return err
 	}
 	defer a.close()
+	// in the query, escaped: a word is whatever somebody has copied from somewhere
 	query := url.Values{"word": {c.args[0]}, "limit": {strconv.Itoa(c.opt.limit)}}
 	var e explanation
 	raw, err := a.get(ctx, "/v1/explain?"+query.Encode(), &e)

@@ -12,6 +12,8 @@ import (
 	"strings"
 )
 
+// The commands around connections. They print what the door answers, and decide nothing but what to ask a person first.
+
 // listGrants reads page after page. -json prints one object, however many pages it takes.
 func listGrants(ctx context.Context, c *call) error {
 	if c.opt.limit < 1 {

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 )
 
+// Key rotation and the clock, from the operator's side. Both run on a server under load; neither needs it to be stopped.
+
 // rotateKey asks for a new key and follows the work.
 func rotateKey(ctx context.Context, c *call) error {
 	var keys []string

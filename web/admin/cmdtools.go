@@ -27,6 +27,7 @@ func diffTools(ctx context.Context, c *call) error {
 	if err := c.printChanges(all); err != nil {
 		return err
 	}
+	// on stderr: the output is the diff, and empty without one
 	switch {
 	case len(all.Changes) == 0:
 		c.warn("no tool definition waits")
@@ -83,6 +84,7 @@ func acceptTools(ctx context.Context, c *call) error {
 			return errors.New("nothing was accepted")
 		}
 	}
+	// In a pipe nobody has looked just now, and yet the digest holds: what changes in this moment waits for the next look.
 	body["digest"] = all.Digest
 	var n accepted
 	raw, err := a.post(ctx, "/v1/tools", body, &n)

@@ -7,6 +7,8 @@ import (
 	"strings"
 )
 
+// The table of commands, with everything that is said of each.
+
 // command is one line of the table that dispatch, usage errors and help all read.
 type command struct {
 	name     string // one word or two
@@ -30,6 +32,9 @@ func (c *command) takes() string {
 func commands() []command {
 	return append(connectionCommands(), serverCommands()...)
 }
+
+// Texts of help stand here, beside the flags that they explain: package flag would print its own list without an order
+// or a reason.
 
 // connectionCommands are about people and what they have connected.
 func connectionCommands() []command {

@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// The section [admin] has one key. There is no switch to turn the socket off: without it the operations would need the
+// server to be stopped, and with it nobody can do what he could not do to the files beside it.
+
 // Config is the section `[admin]` of the configuration.
 type Config struct {
 	// Socket is the path of the operator's unix socket. "" = admin.sock in data_dir.

@@ -10,6 +10,9 @@ import (
 	"hostedmcp/storage"
 )
 
+// The door itself: which operation stands under which path, and how many may run. An operation is a method that takes an
+// exchange; it is called in the same way by a server and on a closed file.
+
 // Options is what the operations work on. Only Store is required: without the rest the door stands on a closed file,
 // and does in the store what the server would do.
 type Options struct {
@@ -72,6 +75,7 @@ func NewDoor(o Options) *Door {
 		o.Retire = func() time.Time { return o.Store.Now().Add(24 * time.Hour) }
 	}
 	d := &Door{o: o, mux: http.NewServeMux(), slots: make(chan struct{}, maxParallel), long: make(chan struct{}, 1)}
+	// Reading is GET and has no effect; whatever has one is POST.
 	d.on("GET /v1/ping", "ping", shortTime, d.ping)
 	d.on("GET /v1/explain", "explain", shortTime, d.explain)
 	d.on("GET /v1/grants", "grants list", shortTime, d.listGrants)
@@ -97,6 +101,7 @@ func (d *Door) Handler() http.Handler { return d.mux }
 func (d *Door) on(pattern, name string, limit time.Duration, f func(*exchange) error) {
 	d.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		newExchange(w, r, d.o.Log, name).run(limit, func(x *exchange) error {
+			// no waiting line: whoever asks at a shell sees at once what is the matter
 			select {
 			case d.slots <- struct{}{}:
 				defer func() { <-d.slots }()

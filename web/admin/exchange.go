@@ -14,6 +14,10 @@ import (
 	"hostedmcp/storage"
 )
 
+// Each operation goes through one pipeline, as a request of the public listener does: bounds, the work, one answer, one
+// line in the log. It is a smaller one: the caller is known and is one person, so that errors carry their causes, and
+// there is no limit per address.
+
 // exchange is one operation from request to answer, and its line in the log. It goes with one goroutine.
 type exchange struct {
 	w    http.ResponseWriter
@@ -55,6 +59,7 @@ func (x *exchange) run(limit time.Duration, f func(*exchange) error) {
 		defer cancel()
 		x.r = x.r.WithContext(ctx)
 	}
+	// A panic passes: net/http writes its stack to the log, and the caller sees a connection that is cut.
 	err := f(x)
 	if err != nil && !x.begun {
 		x.told = true

@@ -107,6 +107,9 @@ func TestExplainRefusal(t *testing.T) {
 	const id = "REFUSEDAAAAAAAAAAAAAAAAAAA"
 	r := newRig(t)
 	r.door.Refusals = func(request string) []story.Refusal {
+		if strings.Contains(request, "@") {
+			t.Errorf("the journals were read for %q, which is no request id", request)
+		}
 		if request != id {
 			return nil
 		}
@@ -130,6 +133,7 @@ func TestExplainRefusal(t *testing.T) {
 		t.Errorf("%v: %+v", err, got)
 	}
 	hasNot(t, got.out, "no_memory")
+	r.run("explain", "nobody@example.com")
 	r.close()
 	if got = r.run("explain", id); got.code != 1 {
 		t.Errorf("%+v", got)

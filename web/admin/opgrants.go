@@ -52,6 +52,7 @@ func (d *Door) listGrants(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	// "after" is what a page before gave: a word of the store's own, bounded like all others
 	query := storage.Query{Subject: q.Get("subject"), Client: q.Get("client"), After: q.Get("after"), Limit: limit}
 	if len(query.Subject) > maxWord || len(query.Client) > maxClient || len(query.After) > maxWord {
 		return refuse(http.StatusBadRequest, "subject and client must be shorter than %d bytes", maxWord)
@@ -151,6 +152,7 @@ func (d *Door) endGrant(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	// Looked at before the end, not in its transaction: of two who end it at once both are told that they did.
 	if !g.Living() {
 		return x.answer(ended{Reason: g.Ended, At: g.EndedAt.UTC()})
 	}

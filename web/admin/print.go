@@ -12,6 +12,10 @@ import (
 	"golang.org/x/text/width"
 )
 
+// What is printed is read by people on terminals and by programs in pipes, and often by the second because the first
+// liked what they saw. So both see the same rows in the same order; what differs is only how cells are set apart and how
+// times are written. Results go to stdout, everything about them to stderr.
+
 // say writes a line for people.
 func (c *call) say(format string, args ...any) error {
 	_, err := fmt.Fprintf(c.env.Stdout, format+"\n", args...)

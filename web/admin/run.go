@@ -14,6 +14,10 @@ import (
 	"hostedmcp/storage"
 )
 
+// The command line. What is read from it is checked before any configuration is read and before any server is asked, so
+// that a typing error costs nothing, and ends with its own exit code: a script can tell "I was called wrongly" from "it
+// did not work".
+
 // Env is what a command works with. Run fills in the rest from Load, if that is set: help and a misspelt command
 // need no configuration file.
 type Env struct {

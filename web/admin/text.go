@@ -44,6 +44,7 @@ func hidden(r rune) bool { return r != ' ' && oauth.DisplayText(string(r), 1) ==
 // escaped shows every hidden character as its code, so that two definitions which look alike do not look alike. The
 // number of them comes back as well.
 func escaped(s string) (string, int) {
+	// byte by byte where it is no UTF-8: ranging over it would show one sign for many different bytes
 	var b strings.Builder
 	n := 0
 	for len(s) > 0 {
