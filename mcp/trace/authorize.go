@@ -162,7 +162,8 @@ func (t *tracer) callback(ctx context.Context, s *Step) error {
 	return nil
 }
 
-// judgeIssuer runs before state and error are looked at, as an answer from the wrong server may say anything. It obeys RFC 9207 §2.4: a wrong iss, or none where one is announced, may be a mix-up attack.
+// judgeIssuer runs before state and error are looked at, as an answer from the wrong server may say anything. It obeys
+// RFC 9207 §2.4: a wrong iss, or none where one is announced, may be a mix-up attack.
 func (t *tracer) judgeIssuer(s *Step, q url.Values) error {
 	switch iss := q.Get("iss"); {
 	case iss == "" && t.server.iss:
