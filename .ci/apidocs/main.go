@@ -221,7 +221,7 @@ func (q request) judge(v validator.Validator, home *url.URL) string {
 		return err.Error()
 	}
 	for name, values := range q.header {
-		if name != "Content-Length" && name != "Accept-Encoding" {
+		if name != "Accept-Encoding" {
 			r.Header[name] = values
 		}
 	}
