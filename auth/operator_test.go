@@ -136,7 +136,7 @@ func TestOperatorPages(t *testing.T) {
 		all.Go(func() {
 			s.must(s.Store.CreateGrant(t.Context(), storage.NewGrant{
 				Grant: storage.Grant{ID: fmt.Sprintf("%026d", i), ClientID: "made", ClientName: "Made", Subject: fmt.Sprint("made-", i%3), RedirectURI: "http://127.0.0.1/cb"},
-				Key:   make([]byte, 32), CodeHash: [32]byte{byte(i), 1},
+				Key:   make([]byte, 32), CodeHash: [32]byte{byte(i), 1}, Identity: storage.Identity{Subject: fmt.Sprint("made-", i%3), Name: "Made Up"},
 			}))
 		})
 	}
@@ -166,6 +166,9 @@ func TestOperatorPages(t *testing.T) {
 		if n != 1 {
 			t.Errorf("%s: %d times", id, n)
 		}
+	}
+	if page, _ := s.look(olga, "?subject=made+up"); len(page.Grants) != 50 || page.Next != "" || page.Whose.Subject != "" {
+		t.Errorf("several users: %d, next %q", len(page.Grants), page.Next)
 	}
 	page, _ := s.look(olga, "?client=made&state=unclaimed")
 	if page.Total != 0 || page.Next == "" || count(page, "unclaimed") != 120 {
@@ -290,6 +293,13 @@ func TestOperatorHealth(t *testing.T) {
 	if p, _ = s.look(olga, ""); p.Provider.State != "Working" || p.Provider.Sentence != "last answer just now" {
 		t.Errorf("provider: %+v", p.Provider)
 	}
+	// a request about one user says as much as a refresh
+	s.Provider.Break(authtest.Userinfo, authtest.Unavailable(503, ""))
+	_, _ = s.Auth.Userinfo(t.Context(), s.id)
+	if p, _ = s.look(olga, ""); p.Provider.State != "In trouble" || p.Provider.Reason != oauth.UpstreamError {
+		t.Errorf("provider: %+v", p.Provider)
+	}
+	s.Provider.Mend()
 	// a refusal of one user says nothing against the provider
 	s.Provider.EndSession("alice", "")
 	s.due()

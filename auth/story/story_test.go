@@ -95,7 +95,13 @@ func TestEveryTrouble(t *testing.T) {
 			t.Errorf("%s: %s %s %q", reason, s.State, s.Word, s.Headline)
 		}
 	}
-	in := input(event(oauth.SubjectChanged, time.Hour))
+	in := input(event(oauth.UpstreamUnreachable, time.Hour))
+	in.Upstream = storage.Upstream{Trouble: oauth.UpstreamUnreachable, TroubleSince: at(time.Hour)}
+	in.Server = oauth.ClockJump // which does not end with the outage
+	if s := story.Tell(in); s.Reason != oauth.ClockJump || strings.Contains(s.Sees, "until") {
+		t.Errorf("clock and outage: %s %q", s.Reason, s.Sees)
+	}
+	in = input(event(oauth.SubjectChanged, time.Hour), event(oauth.RecheckOK, time.Minute)) // of a call that came before it
 	in.Upstream = storage.Upstream{Quarantined: true}
 	if s := story.Tell(in); s.Reason != oauth.SubjectChanged || s.Word != "Stopped" || strings.Contains(s.Sees, "You stay connected") {
 		t.Errorf("quarantined: %s %q", s.Reason, s.Sees)
@@ -160,10 +166,23 @@ func TestLastLine(t *testing.T) {
 		t.Errorf("%q %q %q", s.Headline, s.Sees, s.Advice)
 	}
 	in = input(repeated(oauth.RefreshOK, 9, 9*time.Hour, time.Hour))
+	in.Grant.Called, in.Grant.LastUse = true, at(time.Hour-30*time.Second)
+	if s := story.Tell(in); len(s.Lines) != 1 {
+		t.Errorf("a use half a minute after another line: %+v", s.Lines)
+	}
 	in.Grant.Called, in.Grant.LastUse = true, at(5*time.Minute)
 	s = story.Tell(in)
 	if last := s.Lines[len(s.Lines)-1]; len(s.Lines) != 2 || last.Sentence != "Last used." || s.Lines[0].Sentence != "Renewed 9 times; the last was the 2,214th." {
 		t.Errorf("%+v", s.Lines)
+	}
+}
+
+// A provider whose name is not known is named by what it is.
+func TestNoNames(t *testing.T) {
+	in := input(event(oauth.UpstreamRejected, time.Hour))
+	in.Site, in.Grant.Ended = story.Site{}, oauth.UpstreamRejected
+	if s := story.Tell(in); s.Sees != "The sign-in service no longer accepts this sign-in. Connect again." {
+		t.Errorf("%q", s.Sees)
 	}
 }
 
@@ -184,6 +203,10 @@ func TestRestored(t *testing.T) {
 	in.Upstream = storage.Upstream{InDoubt: true, DoubtSince: at(time.Hour)}
 	if s := story.Tell(in); s.Reason != oauth.Restored || s.State != story.Trouble || s.Word != "Being checked" {
 		t.Errorf("%s %s %q", s.Reason, s.State, s.Headline)
+	}
+	in.Events = []storage.Event{event(oauth.RefreshAhead, 90*time.Minute), event(oauth.RefreshOK, 80*time.Minute)}
+	if s := story.Tell(in); s.Reason != oauth.Restored {
+		t.Errorf("an older restoration was settled: %s", s.Reason)
 	}
 	in.Events = append(in.Events, event(oauth.RefreshAhead, time.Minute))
 	if s := story.Tell(in); s.Reason != oauth.RefreshAhead || s.State != story.Trouble {

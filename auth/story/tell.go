@@ -125,7 +125,7 @@ func (in Input) sees(s Story) (word, sentence string) {
 // Until is how long a connection goes on in a trouble of the provider: outage_grace after its first failure. Zero = the
 // trouble is another, or ends nothing by itself.
 func (in Input) Until(reason oauth.Reason) time.Time {
-	if in.Site.OutageGrace == 0 || in.Upstream.TroubleSince.IsZero() || in.Upstream.Trouble != reason || in.Upstream.Quarantined {
+	if in.Site.OutageGrace == 0 || in.Upstream.TroubleSince.IsZero() || in.Upstream.Trouble != reason {
 		return time.Time{}
 	}
 	return in.Upstream.TroubleSince.Add(in.Site.OutageGrace.D())
