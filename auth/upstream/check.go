@@ -23,6 +23,9 @@ type CheckOptions struct {
 	Daily  time.Duration // longest pause of a daily automation; 0 = 26 h
 	Weekly time.Duration // of a weekly one; 0 = 8 d
 
+	// Audiences are those that connectors with credential "exchange" ask for: each is tried with the sign-in's own token.
+	Audiences []string
+
 	// AdminSecret is the content of admin_client_secret_file; "" = realm and client are not read.
 	AdminSecret oauth.Secret
 	// Login takes somebody through a sign-in at authURL and returns the URL that the provider then called, with code

@@ -22,6 +22,7 @@ const (
 	redirectMenu = "Settings > Access settings > Valid redirect URIs"
 	flowMenu     = "Settings > Capability config"
 	pkceMenu     = flowMenu + " > Require PKCE: on, PKCE Method: S256"
+	exchangeMenu = flowMenu + " > Standard Token Exchange: on"
 	scopesMenu   = "Client scopes > Add client scope"
 	advanced     = "Advanced > Advanced settings"
 	compatModes  = "OpenID Connect Compatibility Modes"

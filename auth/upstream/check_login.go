@@ -41,6 +41,7 @@ func (c *check) signIn(ctx context.Context) {
 	}
 	c.good(name, "the provider signed somebody in, and its id_token holds")
 	c.groups(a.Claims)
+	c.exchanges(ctx, a.Tokens.Access)
 	c.accessLife(lifeOf(a.Tokens.Expires, c.p.now()), c.clientMenu(advanced+" > Access Token Lifespan"))
 	if !c.refreshToken(a.Tokens) {
 		return
@@ -116,6 +117,25 @@ func (c *check) accessLife(life time.Duration, menu string) {
 		c.warn(name, span(life)+" is hardly longer than provider.margin ("+span(margin)+")", menu+": 5 minutes")
 	default:
 		c.good(name, "%s", span(life))
+	}
+}
+
+// exchanges tries what connectors with credential "exchange" will do. It spends nothing; the token that comes is dropped
+// and dies within minutes.
+func (c *check) exchanges(ctx context.Context, access oauth.Secret) {
+	for _, audience := range c.o.Audiences {
+		name := "token exchange for " + audience
+		_, err := c.p.TokenExchange(ctx, access, audience)
+		var f *Failure
+		switch {
+		case err == nil:
+			c.good(name, "the provider gives a token for it")
+		case errors.As(err, &f) && f.Reason == oauth.ToolDenied:
+			c.warn(name, "denied to the user who signed in: "+err.Error(), "give the user what the provider asks for, if they are to use these tools")
+		default:
+			c.bad(name, err.Error(), c.clientMenu(exchangeMenu)+"; "+c.clientMenu("Client scopes > "+c.p.config.ClientID+
+				"-dedicated > Add mapper > By configuration > Audience: Included Client Audience "+audience))
+		}
 	}
 }
 

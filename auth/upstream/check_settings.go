@@ -152,6 +152,9 @@ func (c *check) client(k clientSettings) {
 	c.scopes(k)
 	c.clientHabits(k)
 	c.mappers(k)
+	if len(c.o.Audiences) > 0 && !k.on("standard.token.exchange.enabled") {
+		c.bad("token exchange", "it is off, and connectors need it", c.clientMenu(exchangeMenu))
+	}
 }
 
 // clientHabits are settings that work and yet cost something.

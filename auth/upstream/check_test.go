@@ -212,6 +212,24 @@ func TestCheckPlantedFaults(t *testing.T) {
 		{"revocation fails", func(r *checkRig) { r.idp.Break(authtest.Revoke, authtest.Unavailable(500, "")) }, []string{"warn tokens given back"}, "/revoke"},
 		{"userinfo of another subject", func(r *checkRig) { r.idp.Break(authtest.Userinfo, authtest.Fault{Body: `{"sub":"mallory"}`}) }, []string{"FAIL userinfo"}, "subject"},
 
+		// token exchange
+		{"exchange in order", together(attribute("standard.token.exchange.enabled", "true"), func(r *checkRig) {
+			r.options.Audiences = []string{"crm-api"}
+			r.idp.Break(authtest.Token, exchanges(200, goodExchange))
+		}), []string{}, ""},
+		{"exchange off", func(r *checkRig) {
+			r.options.Audiences = []string{"crm-api"}
+			r.idp.Break(authtest.Token, exchanges(400, `{"error":"invalid_request","error_description":"Standard token exchange is not enabled for the requested client"}`))
+		}, []string{"FAIL token exchange", "FAIL token exchange for crm-api"}, "Standard Token Exchange: on"},
+		{"no audience mapper", together(attribute("standard.token.exchange.enabled", "true"), func(r *checkRig) {
+			r.options.Audiences = []string{"crm-api"}
+			r.idp.Break(authtest.Token, exchanges(400, `{"error":"invalid_request","error_description":"Requested audience not available: crm-api"}`))
+		}), []string{"FAIL token exchange for crm-api"}, "Included Client Audience crm-api"},
+		{"exchange denied to this user", together(attribute("standard.token.exchange.enabled", "true"), func(r *checkRig) {
+			r.options.Audiences = []string{"crm-api"}
+			r.idp.Break(authtest.Token, exchanges(403, `{"error":"access_denied"}`))
+		}), []string{"warn token exchange for crm-api"}, "give the user"},
+
 		// administration
 		{"no admin client", func(r *checkRig) { r.config.AdminClientID = "" }, []string{"warn provider settings", "warn rotation mode"}, "view-realm and view-clients"},
 		{"admin client's secret wrong", func(r *checkRig) { r.options.AdminSecret = "wrong" }, []string{"FAIL admin client", "warn rotation mode"}, "Service account roles: on"},

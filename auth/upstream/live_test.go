@@ -162,10 +162,11 @@ func TestKeycloakLive(t *testing.T) {
 	config := upstream.DefaultConfig()
 	config.Issuer, config.ClientID = l.base+"/realms/demo", name
 	config.AdminClientID, config.AdminClientSecretFile = "doctor", "doctor.secret"
+	audiences := []string{"crm-api"}
 	look := func(c upstream.Config) []oauth.Finding {
 		p := upstream.New(upstream.Options{Config: c, Secret: secret, RedirectURI: redirectURI})
 		defer p.Close()
-		return p.Check(background, upstream.CheckOptions{AdminSecret: "doctor-test-secret", Login: login})
+		return p.Check(background, upstream.CheckOptions{AdminSecret: "doctor-test-secret", Login: login, Audiences: audiences})
 	}
 	if findings := look(config); len(notOK(findings)) > 0 {
 		t.Fatalf("found %q in %+v", notOK(findings), findings)
@@ -210,6 +211,8 @@ func TestKeycloakLive(t *testing.T) {
 				}
 			}
 		}, []string{"FAIL offline_access", "FAIL sign-in"}},
+		{"token exchange off", inAttributes("standard.token.exchange.enabled", "false"), []string{"FAIL token exchange", "FAIL token exchange for crm-api"}},
+		{"mappers missing", inClient("protocolMappers", []any{}), []string{"FAIL token exchange for crm-api", "warn groups claim", "warn groups mapper"}},
 		{"strict rotation", inRealm(map[string]any{"revokeRefreshToken": true, "refreshTokenMaxReuse": 0}), []string{"FAIL rotation mode"}},
 		{"one reuse", inRealm(map[string]any{"revokeRefreshToken": true, "refreshTokenMaxReuse": 1}), []string{}},
 		{"offline max 1 h", inRealm(map[string]any{"offlineSessionMaxLifespanEnabled": true, "offlineSessionMaxLifespan": 3600}),
