@@ -10,6 +10,7 @@ import (
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"hostedmcp/auth/oauth"
 	"hostedmcp/mcp/connector"
 )
 
@@ -38,7 +39,9 @@ func library(name string, change func(*connector.Config)) *source {
 // TestFamilies: prompts, resources, templates and completion find their connector, in both eras (issue 6, item 1).
 func TestFamilies(t *testing.T) {
 	inEras(t, func(t *testing.T, ask func(w *world, token, method, name, params string) answer) {
-		a, b := library("a", nil), library("b", func(c *connector.Config) { c.Deny = []string{"b://secret"} })
+		a, b := library("a", nil), library("b", func(c *connector.Config) { c.Deny = []string{"*secret*"} })
+		b.catalog.Prompts = append(b.catalog.Prompts, json.RawMessage(`{"name":"secret"}`))
+		b.catalog.Resources = append(b.catalog.Resources, json.RawMessage(`{"uri":"b://secret","name":"s"}`))
 		w := mounting(t, a, b)
 		token, _ := w.login("alice", "c1", "mcp", 1)
 		for _, row := range []struct{ method, list, key, want string }{
@@ -62,15 +65,36 @@ func TestFamilies(t *testing.T) {
 		}
 		contains(t, ask(w, token, "completion/complete", "", `"ref":{"type":"ref/resource","uri":"b://t/{id}.json"},"argument":{"name":"id","value":""}`), `"from":"b"`)
 		calls := a.count() + b.count()
-		for _, uri := range []string{"b://secret", "c://nobody"} {
+		for _, uri := range []string{"b://secret", "b://t/secret.json", "c://nobody"} {
 			contains(t, ask(w, token, "resources/read", uri, `"uri":"`+uri+`"`), `"message":"Resource not found"`)
 		}
-		contains(t, ask(w, token, "prompts/get", "b__none", `"name":"b__none"`), `unknown prompt`)
+		for _, name := range []string{"b__none", "b__secret", "none"} {
+			contains(t, ask(w, token, "prompts/get", name, `"name":"`+name+`"`), `unknown prompt`)
+		}
 		contains(t, ask(w, token, "completion/complete", "", `"ref":{"type":"ref/prompt","name":"b__none"},"argument":{"name":"a","value":"b"}`), `unknown ref`)
 		if a.count()+b.count() != calls {
 			t.Error("what is hidden or nobody's reached a connector")
 		}
 	})
+}
+
+// TestScopedFamilies: prompts and resources need the scopes of their connector, and its user's token, as tools do.
+func TestScopedFamilies(t *testing.T) {
+	for method, params := range map[string]string{"resources/read": `"uri":"a://a"`, "prompts/get": `"name":"a__greet"`} {
+		name := map[string]string{"resources/read": "a://a", "prompts/get": "a__greet"}[method]
+		s := library("a", func(c *connector.Config) { c.Scopes, c.Credential = []string{"crm.write"}, connector.CredentialUser })
+		w := mounting(t, s)
+		token, _ := w.login("alice", "c1", "mcp", 1)
+		if a := eras["modern"](w, token, method, name, params); a.status != 403 || !strings.Contains(a.header.Get("WWW-Authenticate"), `scope="mcp crm.write"`) {
+			t.Errorf("%s: %d %v", method, a.status, a.header)
+		}
+		token, _ = w.login("alice", "c1", "mcp crm.write", 2)
+		contains(t, eras["modern"](w, token, method, name, params), `"from":"a"`)
+		w.trouble = oauth.Unavailable(oauth.UpstreamUnreachable, nil)
+		if a := eras["modern"](w, token, method, name, params); a.status != 503 {
+			t.Errorf("%s in trouble: %d %s", method, a.status, a.body)
+		}
+	}
 }
 
 // TestReadLife: how long a resource may be kept is the connector's to say, but it is the user's own.

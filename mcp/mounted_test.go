@@ -208,6 +208,17 @@ func TestDown(t *testing.T) {
 	})
 }
 
+// TestHiddenDown: that a connector is down is nobody's business who may not know of it.
+func TestHiddenDown(t *testing.T) {
+	inEras(t, func(t *testing.T, ask func(w *world, token, method, name, params string) answer) {
+		s := newSource("crm", func(c *connector.Config) { c.Groups = []string{"group of bob"} }, "x")
+		w := mounting(t, s)
+		token, _ := w.login("alice", "c1", "mcp", 1)
+		s.set(s.catalog, true)
+		contains(t, ask(w, token, "tools/call", "crm__x", `"name":"crm__x"`), `unknown tool \"crm__x\"`)
+	})
+}
+
 // TestMeta: identities from outside never reach a connector, whatever their spelling (issue 6, Attacks).
 func TestMeta(t *testing.T) {
 	s := newSource("up", nil, "t")
