@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"hostedmcp/auth/oauth"
 )
 
 // checkChallenge judges the answer to the request without a token.
@@ -32,6 +34,9 @@ func (t *tracer) checkChallenge(ctx context.Context, s *Step) error {
 		s.warn("the challenge has no resource_metadata: clients must guess the well-known URL; add it (RFC 9728 §5.1)")
 	case secureURL(at) != nil:
 		return fmt.Errorf("401 Bearer whose resource_metadata %w", secureURL(at))
+	}
+	if _, err := oauth.ParseScope(params["scope"]); err != nil {
+		return fmt.Errorf("401 Bearer with scope %q: %w (RFC 6749 §3.3)", params["scope"], err)
 	}
 	// Nothing was sent that could be wrong. Clients that see an error here drop tokens they would have refreshed.
 	if params["error"] != "" {

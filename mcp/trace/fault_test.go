@@ -64,6 +64,11 @@ func TestFaults(t *testing.T) {
 		{"403 to everybody, RFC 6750 §3.1", "challenge", "403", fault{path: "/mcp", nth: 1, after: answers(403, "text/plain", "no")}, nil},
 		{"challenge leads to http, OAuth 2.1 §1.5", "challenge", "is not https",
 			fault{path: "/mcp", after: header("WWW-Authenticate", `Basic x, Bearer resource_metadata="http://mcp.example/x", scope="a"`)}, nil},
+		{"malformed scope, RFC 6749 §3.3", "challenge", "malformed",
+			fault{path: "/mcp", after: func(s int, h http.Header, b string) (int, string) {
+				h.Set("WWW-Authenticate", strings.Replace(h.Get("WWW-Authenticate"), `scope="`, `scope="a  `, 1))
+				return s, b
+			}}, nil},
 		{"made-up token taken, RFC 6750 §3.1", "bad token", "made-up token is accepted",
 			fault{path: "/mcp", nth: 2, after: answers(200, "application/json", "{}")}, nil},
 		{"made-up token is a fault of the server", "bad token", "500", fault{path: "/mcp", nth: 2, after: answers(500, "text/html", "oops")}, nil},
