@@ -141,6 +141,32 @@ func TestExplainRefusal(t *testing.T) {
 	has(t, got.err, "known to a running server only")
 }
 
+// Whatever a client calls itself, its story paints nothing on a terminal; the JSON holds it as it is, escaped.
+func TestExplainHostile(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		const id = "EVILAAAAAAAAAAAAAAAAAAAAAA"
+		open := r.store != nil
+		if !open {
+			r.open()
+		}
+		r.connect(id, "mal\x1b[2Jlory\u202e", evilName, "m@example.com\u200b", "client\x1b]0;x\x07\u202e", evilName)
+		if !open {
+			r.close()
+		}
+		for _, word := range []string{id, "mal\x1b[2Jlory\u202e"} {
+			for _, terminal := range []bool{false, true} {
+				r.env.Terminal = terminal
+				got := r.run("explain", word)
+				if got.code != 0 {
+					t.Errorf("%+v", got)
+				}
+				hasNot(t, got.out+got.err, "\x1b", "\x07", "\u202e", "\u200b")
+				has(t, r.run("explain", word, "-json").out, `client\u001b]0;x\u0007\u202e`)
+			}
+		}
+	})
+}
+
 // A login that waits for its user is found by its request.
 func TestExplainUnfinished(t *testing.T) {
 	const id = "WAITINGAAAAAAAAAAAAAAAAAAA"

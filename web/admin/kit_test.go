@@ -92,7 +92,8 @@ func newRig(tb testing.TB) *rig {
 // filled is the data folder with all connections in it, made once: each commit waits for the disk.
 var filled struct {
 	sync.Mutex
-	files map[string][]byte
+	files map[string][]byte // without the zeros at the end of the store
+	size  int64             // of the store
 }
 
 func (r *rig) restoreFilled() {
@@ -107,7 +108,7 @@ func (r *rig) restoreFilled() {
 		for _, name := range []string{"hostedmcp.db", "master.key"} {
 			text, err := os.ReadFile(filepath.Join(r.opts.Dir, name))
 			r.must(err)
-			filled.files[name] = text
+			filled.files[name], filled.size = bytes.TrimRight(text, "\x00"), max(filled.size, int64(len(text)))
 		}
 		return
 	}
@@ -115,6 +116,7 @@ func (r *rig) restoreFilled() {
 	for name, text := range filled.files {
 		r.must(os.WriteFile(filepath.Join(r.opts.Dir, name), text, 0o600))
 	}
+	r.must(os.Truncate(filepath.Join(r.opts.Dir, "hostedmcp.db"), filled.size))
 	for _, id := range []string{idAlice, idAlice2, idEnded, idBob, idMallory} {
 		r.tokens(id)
 	}
