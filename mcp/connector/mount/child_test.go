@@ -91,6 +91,10 @@ func TestChildEnvironment(t *testing.T) {
 	if got := strings.Join(who.Env, " "); got != "A=1 TOKEN=s3cret" {
 		t.Errorf("environment %q", got)
 	}
+	bare := overStdio(t, "serve-legacy")
+	if got := bare.says(bounded(t), tool(by("alice", "", nil), "whoami", `{}`, "")); !strings.Contains(got, `"env":[]`) {
+		t.Errorf("environment with nothing configured: %s", got)
+	}
 	if group, err := syscall.Getpgid(who.PID); err != nil || group != who.PID {
 		t.Errorf("process group %d of %d: %v", group, who.PID, err)
 	}

@@ -1,5 +1,7 @@
 package mount_test
 
+//lint:file-ignore SA1019 mounted servers log, deprecated or not
+
 import (
 	"context"
 	"encoding/json"

@@ -194,13 +194,14 @@ func TestNotTwice(t *testing.T) {
 // Issue 6 "Isolation": equal progress tokens and questions of many users at once; nobody hears what is another's, and
 // each call carries its own credential.
 func TestIsolation(t *testing.T) {
-	users, calls := 20, 10
+	users, calls := 12, 8
 	for _, w := range ways {
 		for _, session := range []string{"", "session"} {
 			t.Run(w.name+"/"+session, func(t *testing.T) {
+				t.Parallel()
 				n := users
 				if w.stdio {
-					n = 6
+					n = 4
 				}
 				m := w.mount(t)
 				ctx := bounded(t)
