@@ -50,6 +50,7 @@ func (m *mounted) view(c connector.Catalog) *view {
 		}
 	}
 	m.mu.Unlock()
+	// Not under the lock: it takes long with many tools, and stores pins. Two may read the same; the last one stays.
 	v := m.read(c)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -153,7 +154,8 @@ func (v *view) readTool(d definition, offered json.RawMessage) error {
 		return m.callTool(ctx, callOf(req), &t)
 	}
 	v.tools, v.rules = append(v.tools, t), append(v.rules, rule)
-	v.byName[full] = nil // until they stand still
+	// A place for the second of two with this name to be found by, until they stand still.
+	v.byName[full] = nil
 	return nil
 }
 

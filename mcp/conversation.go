@@ -52,6 +52,7 @@ type question struct {
 func newConversation(r *run, k *call) *conversation {
 	c := &conversation{run: r, bound: k.binding(r.mount), news: make(chan struct{}, 1), done: make(chan struct{})}
 	r.talk.conv = c
+	// In a goroutine of its own: the request that began it may be answered long before.
 	go func() {
 		defer close(c.done)
 		c.out, c.err = r.do()
@@ -151,6 +152,7 @@ func (m *mounted) resume(ctx context.Context, k *call, params []byte, life lifet
 	if c == nil {
 		return nil, true, badState()
 	}
+	// First the new stream, then the answers: what the connector tells next belongs there.
 	c.run.talk.attach(k)
 	c.deliver(valueOf(params, "inputResponses"))
 	r, err = c.wait(ctx, k, life)
@@ -216,6 +218,7 @@ func (p *parked) take(state, bound string) *conversation {
 		return nil
 	}
 	one.timer.Stop()
+	// Once only: a second request with the same state would answer a question that was not asked again.
 	delete(p.calls, state)
 	if p.users[one.subject]--; p.users[one.subject] == 0 {
 		delete(p.users, one.subject)

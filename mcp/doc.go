@@ -8,6 +8,7 @@
 //	3 bearer      401, 400 and 503 with their challenges                 bearer.go, challenge.go
 //	  method      HEAD, and GET or DELETE of the modern era: 405         endpoint.go
 //	4 message     JSON-RPC in one strict pass, era, header agreement     jsonscan.go, message.go, agree.go
+//	  lookup      the tool, prompt or resource, if there is one for this caller; Mcp-Param headers   route.go, paramheader.go
 //	5 scope       403 step-up                                            endpoint.go
 //	6 provider    upstream token before dispatch: 401, 503               endpoint.go
 //	7 dispatch    session, stream rules, SDK, middleware, tool           dispatch.go, sessions.go, writer.go, watch.go
@@ -30,6 +31,26 @@
 //
 // The SDK's server holds no tools. Ours are raw JSON (Tool), listed and called by the middleware out of one registry
 // and by one predicate, so that a hidden tool is exactly a tool that does not exist.
+//
+// # Connectors
+//
+// What mounted servers and APIs offer comes through package connector, and from here on looks like ours:
+//
+//	mounted.go       one connector: whose names are whose, who may know of it, with which credential
+//	catalog.go       its catalog as this server offers it: renamed, checked (definition.go), judged by rules and pins
+//	route.go         which connector a request is for
+//	forward.go       a call: limits (gate.go, clock.go), result (outgoing.go), errors, metrics
+//	talk.go          what a connector tells and asks meanwhile: progress, logs, elicitation, sampling, roots
+//	sessionpeer.go   how that reaches a client in a session: on the stream of its call, or on the session's own
+//	conversation.go  how it reaches one of the modern era: the call waits here, the client comes back with the answer
+//	requeststate.go  what a connector gives a client to bring back is bound to user, client and request
+//	listen.go        subscriptions, and who hears that a list changed
+//	families.go      prompts, resources, completion, logging; capabilities.go what is declared of them
+//	status.go        what operators see, accept and check; grants.go what ends with a grant
+//
+// A name belongs to the connector with the longest prefix of it, whatever others offer and whoever is down. All
+// messages between connector and client are raw JSON, written by us between those of the SDK, whose types would lose
+// what they do not know.
 //
 // Sources: MCP 2025-03-26 to 2026-07-28 "Streamable HTTP" and "Authorization", RFC 6750 (bearer tokens), RFC 9728
 // (protected resource metadata), RFC 9110 (HTTP), JSON-RPC 2.0.

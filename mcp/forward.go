@@ -26,6 +26,8 @@ func (m *mounted) callTool(ctx context.Context, k *call, t *Tool) (*Result, erro
 		return nil, err
 	}
 	r, err := m.forward(ctx, k, params, dropLife)
+	// Trouble with the connector is for the model to read, not an error of the protocol: some clients drop the whole
+	// connection over one of those.
 	var e *connector.Error
 	if errors.As(err, &e) && e.Reason != "" {
 		return Failed(e.Message), nil
@@ -206,6 +208,7 @@ func (r *run) do() (out json.RawMessage, err error) {
 		r.mount.metrics.took(time.Since(begun))
 	}()
 	out, err = r.mount.source.Do(r.ctx, r.call)
+	// The connector only knows that it was told to stop.
 	if err != nil && errors.Is(context.Cause(r.ctx), errTimeout) {
 		err = connector.Unreachable(errTimeout)
 	}

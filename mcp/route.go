@@ -58,6 +58,7 @@ func (s *Server) findTool(ctx context.Context, k *call) error {
 			return err
 		}
 		v, err := owner.look(ctx, k)
+		// Down, or without an answer: there is no saying which tools it has.
 		if err != nil {
 			k.tool = owner.absent(k.name)
 			return nil
@@ -143,6 +144,7 @@ func (s *Server) findResource(ctx context.Context, k *call, uri string) (*target
 			several = true
 		}
 	}
+	// Of several that might have it none is asked: a URI can hold what is not for everybody to read.
 	if found == nil || several {
 		return nil, nil
 	}

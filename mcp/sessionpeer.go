@@ -164,6 +164,7 @@ func (p *sessionPeer) answered(m *message) bool {
 		return false
 	}
 	delete(p.asks, id)
+	// Never blocks: it holds one, and this is the only one. The body's buffer is used again, so it is copied.
 	answer <- message{answer: bytes.Clone(m.answer), failed: m.failed}
 	return true
 }

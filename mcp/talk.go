@@ -96,6 +96,7 @@ func (t *talk) notify(_ context.Context, method string, params json.RawMessage) 
 		if t.token == "" || text(valueOf(params, metaProgress)) != t.token {
 			return
 		}
+		// Back to the token that the client chose, byte for byte: 1 and "1" are two.
 		changed, err := with(params, metaProgress, theirs)
 		if err != nil {
 			return
@@ -111,6 +112,7 @@ func (t *talk) notify(_ context.Context, method string, params json.RawMessage) 
 		if k.session != nil && k.session.peer.subscribed(text(valueOf(params, "uri")), t.mount) {
 			k.session.peer.tell(notification(method, params))
 		}
+	// In the modern era lists are watched by subscriptions, which hear of it by the catalog (listen.go).
 	case notifyTools, notifyPrompts, notifyResources:
 		if k.session != nil {
 			k.session.peer.tell(notification(method, params))

@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 sampling, roots and logging are deprecated since 2026-07-28, and served as long as clients have them
+
 package mcp_test
 
 import (
