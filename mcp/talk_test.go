@@ -156,7 +156,7 @@ func TestCannotAsk(t *testing.T) {
 
 // TestIsolation: with equal ids, tokens and questions, nothing of one user's call reaches another (issue 6, Isolation).
 func TestIsolation(t *testing.T) {
-	const users, calls = 60, 6
+	const users, calls = 200, 3
 	s := asking()
 	s.config.Parallel, s.config.ParallelPerUser = 1000, calls
 	w := mounting(t, s)
