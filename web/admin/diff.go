@@ -23,10 +23,11 @@ func diffDefinitions(c Change) []string {
 	if !c.At.IsZero() {
 		head += ", changed " + c.At.UTC().Format("2006-01-02 15:04 UTC")
 	}
+	// White space is gone already: the door's answer is compact.
 	before, after := members(c.Accepted), members(c.Offered)
 	lines := []string{head}
 	for _, name := range memberNames(before, after) {
-		if !bytes.Equal(compact(before[name]), compact(after[name])) {
+		if !bytes.Equal(before[name], after[name]) {
 			lines = append(lines, diffMember(name, before[name], after[name])...)
 		}
 	}
@@ -98,15 +99,6 @@ func memberLines(value json.RawMessage) (lines []string, invisible int) {
 		lines, invisible = append(lines, line), invisible+n
 	}
 	return lines, invisible
-}
-
-// compact takes white space away, which changes nothing for anybody.
-func compact(value json.RawMessage) []byte {
-	var b bytes.Buffer
-	if json.Compact(&b, value) != nil {
-		return value
-	}
-	return b.Bytes()
 }
 
 // diffLines marks what goes with "-" and what comes with "+"; of what stays, the lines beside a change are shown.

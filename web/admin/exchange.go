@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -130,14 +131,23 @@ func (x *exchange) answer(v any) error { return x.write(http.StatusOK, v) }
 // write sends an answer that is small enough to be made whole first.
 func (x *exchange) write(status int, v any) error {
 	// Encoded before the first byte: an answer that cannot be is an error, not half an answer.
-	body, err := json.Marshal(v)
+	body, err := encode(v)
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
 	}
 	x.begin("application/json")
 	x.w.WriteHeader(status)
-	_, err = x.w.Write(append(body, '\n'))
+	_, err = x.w.Write(body)
 	return err
+}
+
+// encode writes JSON on one line, and "<" as it is: definitions of tools are read by people, and no browser sees this.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return b.Bytes(), err
 }
 
 // begin sets the headers of an answer; an error after it cuts the connection.

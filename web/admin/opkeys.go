@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"encoding/json"
 	"net/http"
 	"path/filepath"
 	"time"
@@ -84,11 +83,11 @@ func (x *exchange) say(s step) error {
 		x.w.WriteHeader(http.StatusOK)
 	}
 	x.progress()
-	line, err := json.Marshal(s)
+	line, err := encode(s)
 	if err != nil {
 		return err
 	}
-	if _, err = x.w.Write(append(line, '\n')); err != nil {
+	if _, err = x.w.Write(line); err != nil {
 		return err
 	}
 	return http.NewResponseController(x.w).Flush()

@@ -38,7 +38,7 @@ func (c *call) printJSON(raw []byte) error {
 
 // printValue is printJSON of what a command made itself.
 func (c *call) printValue(v any) error {
-	raw, err := json.Marshal(v)
+	raw, err := encode(v)
 	if err != nil {
 		return err
 	}

@@ -105,6 +105,9 @@ func TestFlagsAnywhere(t *testing.T) {
 			t.Errorf("%v: %+v", line, got)
 		}
 	}
+	if got := r.run("explain", "--", "a", "-json"); got.code != 2 {
+		t.Errorf("%+v", got)
+	}
 	if got := r.run("explain", "--", "-json"); got.code != 1 || !strings.Contains(got.err, "nothing is known of -json") {
 		t.Errorf("%+v", got)
 	}

@@ -39,7 +39,12 @@ func shownAll(texts []string) (out []string) {
 
 // hidden reports whether a character cannot be seen for what it is: a control, a mark of direction, one without a
 // shape, a space that is not the usual one.
-func hidden(r rune) bool { return r != ' ' && oauth.DisplayText(string(r), 1) == "" }
+func hidden(r rune) bool {
+	if ' ' <= r && r < 0x7f { // nearly all there is
+		return false
+	}
+	return oauth.DisplayText(string(r), 1) == ""
+}
 
 // escaped shows every hidden character as its code, so that two definitions which look alike do not look alike. The
 // number of them comes back as well.

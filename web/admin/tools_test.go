@@ -162,6 +162,8 @@ func TestDiffHostile(t *testing.T) {
 		{"a number changes by a digit", `{"x":9007199254740993}`, `{"x":9007199254740992}`, []string{"- 9007199254740993", "+ 9007199254740992"}},
 		{"deep", `{"inputSchema":` + deep + `}`, `{"inputSchema":[` + deep + `]}`, []string{"inputSchema"}},
 		{"long", `{}`, long, []string{"+ line"}},
+		{"both long: one after the other", long, strings.Replace(long, "line", "other", 1), []string{"- line", "+ line", "+ other"}},
+		{"a tag in a schema", `{"inputSchema":{"title":"a"}}`, `{"inputSchema":{"title":"<b>&"}}`, []string{`+   "title": "<b>&"`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t)
