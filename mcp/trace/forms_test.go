@@ -27,7 +27,9 @@ func TestChallengeForms(t *testing.T) {
 	} {
 		plant := fault{path: "/mcp", nth: 1, after: func(s int, h http.Header, b string) (int, string) { h.Set("WWW-Authenticate", c.value); return s, b }}
 		o := w.run(trace.Env{HTTP: &http.Client{Transport: &tamper{base: w.HTTP.Transport, fault: plant}}}, "-no-login", w.url)
-		if o.err != nil || !strings.Contains(o.stdout, c.came) {
+		_, lines, _ := strings.Cut(o.stdout, "  challenge\n")
+		lines, _, _ = strings.Cut(lines, "bad token")
+		if o.err != nil || !strings.Contains(lines, c.came) {
 			t.Errorf("%s: %v\n%s", c.value, o.err, o.stdout)
 		}
 	}
@@ -95,6 +97,10 @@ func TestIssuerWithPath(t *testing.T) {
 			t.Errorf("%s: %v\n%s", at, o.err, o.stdout)
 		}
 	}
+	slash := run("-no-login", "-client-id", "me", tenant(t, "/.well-known/openid-configuration/realms/a")+"/mcp/")
+	if slash.err != nil || !strings.Contains(slash.stdout, "byte by byte") {
+		t.Errorf("%v\n%s", slash.err, slash.stdout)
+	}
 	wantFault(t, run("-no-login", "-client-id", "me", tenant(t, "/nowhere")+"/mcp"), "server metadata", "realms/a/.well-known/openid-configuration: 404")
 }
 
@@ -107,7 +113,7 @@ func tenant(t *testing.T, at string) string {
 		_, _ = io.WriteString(w, strings.ReplaceAll(format, "HOST", s.URL))
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("/mcp", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/mcp/", func(w http.ResponseWriter, r *http.Request) {
 		challenge := `Bearer resource_metadata="` + s.URL + resourcePath + `", scope="a"`
 		if r.Header.Get("Authorization") != "" {
 			challenge += `, error="invalid_token"`
@@ -125,7 +131,12 @@ func tenant(t *testing.T, at string) string {
 	mux.HandleFunc("/authorize", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/sign-in?session=1", http.StatusFound)
 	})
-	s = httptest.NewServer(mux)
+	s = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/mcp" { // with and without the slash, and without a redirect between them
+			r.URL.Path = "/mcp/"
+		}
+		mux.ServeHTTP(w, r)
+	}))
 	t.Cleanup(s.Close)
 	return s.URL
 }

@@ -107,7 +107,7 @@ func (t *tracer) compareResource(s *Step, resource string) error {
 		return nil
 	case resource == "":
 		return errors.New("has no resource (RFC 9728 §2)")
-	case oauth.SameResource(t.target, strings.TrimSuffix(resource, "/")) || oauth.SameResource(resource, strings.TrimSuffix(t.target, "/")):
+	case oauth.SameResource(resource, strings.TrimSuffix(t.target, "/")):
 		s.warn("resource is %q and not %q byte by byte: Gemini CLI refuses that", resource, t.target)
 		return nil
 	}
