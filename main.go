@@ -816,13 +816,21 @@ func printClient(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := upstream.KeycloakClientOptions{ClientID: c.Provider.ClientID, PublicURL: c.PublicURL}
+	o := upstream.KeycloakClientOptions{
+		ClientID: c.Provider.ClientID, PublicURL: c.PublicURL, Scopes: c.Provider.Scopes, Audiences: c.audiences(),
+	}
+	o.Exchange = len(o.Audiences) > 0
+	return upstream.KeycloakClient(o)
+}
+
+// audiences are those that connectors exchange tokens for.
+func (c *config) audiences() (out []string) {
 	for _, one := range c.Connectors {
 		if one.Credential == connector.CredentialExchange {
-			o.Exchange, o.Audiences = true, append(o.Audiences, one.Audience)
+			out = append(out, one.Audience)
 		}
 	}
-	return upstream.KeycloakClient(o)
+	return out
 }
 
 // commandEnv is what the operator's commands work with.
@@ -854,7 +862,7 @@ func (c *config) checkProvider(ctx context.Context) []oauth.Finding {
 	if c.Demo != nil {
 		return nil
 	}
-	o := upstream.CheckOptions{}
+	o := upstream.CheckOptions{Audiences: c.audiences()}
 	if path := c.Provider.AdminClientSecretFile; path != "" {
 		secret, err := upstream.ReadSecret(path)
 		if err != nil {
