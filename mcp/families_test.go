@@ -26,8 +26,8 @@ func library(name string, change func(*connector.Config)) *source {
 	}
 	s.do = func(ctx context.Context, c connector.Call) (json.RawMessage, error) {
 		if c.Method == "subscriptions/listen" {
-			c.Peer.Notify(ctx, "notifications/resources/updated", json.RawMessage(`{"uri":"`+name+`://a"}`))
 			c.Peer.Notify(ctx, "notifications/resources/updated", json.RawMessage(`{"uri":"`+name+`://stranger"}`))
+			c.Peer.Notify(ctx, "notifications/resources/updated", json.RawMessage(`{"uri":"`+name+`://a"}`))
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
