@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -196,24 +197,21 @@ func parentChild([]string) {
 // A child does not die with the thread on which somebody first asked for it.
 func TestChildOutlivesThread(t *testing.T) {
 	m, ctx := rawStdio(t, ""), bounded(t)
-	call := tool(by("alice", "", nil), "whoami", `{}`, "")
-	first := make(chan string, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
-		result, _ := m.Do(ctx, call)
-		first <- string(result)
-	}()
-	pid, _ := pids(t, <-first)
-	for range 20 {
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			runtime.LockOSThread()
-		}()
-		<-done
+	var first [4]string // several: the program's first thread never ends
+	var wg sync.WaitGroup
+	for i := range first {
+		wg.Go(func() {
+			runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
+			result, _ := m.Do(ctx, tool(by(fmt.Sprint("user", i), "", nil), "whoami", `{}`, ""))
+			first[i] = string(result)
+		})
 	}
-	if again, _ := pids(t, m.do(ctx, call)); again != pid {
-		t.Error("the child was started anew")
+	wg.Wait()
+	for i, was := range first {
+		before, _ := pids(t, was)
+		if after, _ := pids(t, m.do(ctx, tool(by(fmt.Sprint("user", i), "", nil), "whoami", `{}`, ""))); after != before {
+			t.Errorf("child %d was started anew", i)
+		}
 	}
 }
 
