@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -151,6 +152,10 @@ func TestExchangedTokenOfAnEndedGrant(t *testing.T) {
 	if n, bytes := r.Auth.Exchanged(); n != 1 || bytes == 0 {
 		t.Errorf("%d tokens of %d bytes are left", n, bytes)
 	}
+	r.must(r.Auth.EndByOperator(t.Context(), id, "")) // with no flight under way
+	if n, bytes := r.Auth.Exchanged(); n != 0 || bytes != 0 {
+		t.Errorf("%d tokens of %d bytes are left", n, bytes)
+	}
 	if _, err := r.Auth.ExchangedToken(t.Context(), "nobody", "crm-api"); !errors.As(err, &e) || e.Code != oauth.InvalidToken {
 		t.Errorf("an unknown grant: %v", err)
 	}
@@ -192,9 +197,15 @@ func TestExchangeRefused(t *testing.T) {
 				t.Errorf("%d exchanges, want %d", n, row.asked)
 			}
 			r.lives(r.id)
+			if told := strings.Contains(r.Log.String(), "exchanges no token"); told != (row.reason == "upstream_config") {
+				t.Errorf("an operator was told: %v", told)
+			}
 			r.Provider.Mend()
 			r.Clock.Advance(3 * time.Minute)
 			r.exchanged("crm-api", "")
+			if paused, _ := r.Auth.Remembered(); paused != 0 {
+				t.Errorf("%d failures are remembered after a good answer", paused)
+			}
 		})
 	}
 }
