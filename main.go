@@ -535,13 +535,18 @@ func (p *program) openDoor() (err error) {
 	door := admin.NewDoor(admin.Options{
 		Store: p.store, Refusals: p.refusals.Find, Site: p.storySite(), Retire: p.retire, Log: p.log,
 		End: func(ctx context.Context, id string) error {
-			return p.auth.EndByOperator(ctx, id, oauth.AdminRevoked)
+			return p.auth.EndByOperator(named(ctx), id, oauth.AdminRevoked)
 		},
-		EndSubject: p.auth.EndSubject,
+		EndSubject: func(ctx context.Context, subject string) (int, error) { return p.auth.EndSubject(named(ctx), subject) },
 		Tools:      admin.ToolsAdmin{Diff: p.toolChanges, Accept: p.mcp.AcceptTools},
 	})
 	p.door = &http.Server{Handler: door.Handler(), ReadHeaderTimeout: p.Limits.HeaderTimeout.D(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelWarn)}
 	return nil
+}
+
+// named gives what an operator does the request id that the command was told, so that explain finds it.
+func named(ctx context.Context) context.Context {
+	return auth.WithRequest(ctx, &auth.RequestInfo{ID: admin.RequestID(ctx)})
 }
 
 // toolChanges are the definitions that wait for the operator.
@@ -838,10 +843,13 @@ func commandEnv(path string) (admin.Env, error) {
 	if path == "" {
 		return admin.Env{}, errors.New("no configuration file: add -config config.toml, the one that the server runs with")
 	}
-	c, err := loadConfig(path)
+	c, _, err := readConfig(path)
 	if err != nil {
 		return admin.Env{}, err
 	}
+	files := c.secretFiles()
+	// A secret that cannot be read is for check to say, beside all else; no other command needs one.
+	_ = c.readSecrets()
 	env := admin.Env{
 		Socket: c.Admin.Path(c.DataDir), Options: c.storeOptions, Site: c.storySite(), Retire: c.retire,
 		Open: func(ctx context.Context) (*storage.Store, error) { return storage.Open(ctx, c.storeOptions()) },
@@ -851,18 +859,18 @@ func commandEnv(path string) (admin.Env, error) {
 		},
 		Findings: admin.Findings{Provider: c.checkProvider, Documents: c.checkDocuments, Connectors: c.checkConnectors},
 	}
-	for _, f := range c.secretFiles() {
+	for _, f := range files {
 		env.Machine.Secrets = append(env.Machine.Secrets, admin.SecretFile{Key: f.key, Path: f.path})
 	}
 	return env, nil
 }
 
 // checkProvider is the provider's part of check. The demo provider is our own and runs with us only.
-func (c *config) checkProvider(ctx context.Context) []oauth.Finding {
+func (c *config) checkProvider(ctx context.Context, login func(authURL string) (string, error)) []oauth.Finding {
 	if c.Demo != nil {
 		return nil
 	}
-	o := upstream.CheckOptions{Audiences: c.audiences()}
+	o := upstream.CheckOptions{Audiences: c.audiences(), Login: login}
 	if path := c.Provider.AdminClientSecretFile; path != "" {
 		secret, err := upstream.ReadSecret(path)
 		if err != nil {

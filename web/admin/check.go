@@ -1,10 +1,14 @@
 package admin
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,11 +46,17 @@ type Disk struct {
 
 // Findings are looked at by others: package upstream, cimd and the connectors. nil = there is nothing to look at.
 type Findings struct {
-	Provider, Documents, Connectors func(context.Context) []oauth.Finding
+	// Provider may go through a sign-in with login, which takes the URL at which the sign-in begins and returns the
+	// one at which the browser ended; nil = it must do without.
+	Provider              func(ctx context.Context, login func(authURL string) (string, error)) []oauth.Finding
+	Documents, Connectors func(context.Context) []oauth.Finding
 }
 
 // checkTime bounds each part of the check.
 const checkTime = 2 * time.Minute
+
+// loginTime is that bound when a person has to sign in.
+const loginTime = 15 * time.Minute
 
 // checker is one run of `check`.
 type checker struct {
@@ -68,7 +78,7 @@ func check(ctx context.Context, c *call) error {
 	// In this order: what is at fault on the machine explains what fails further out.
 	for _, look := range []func(context.Context) []oauth.Finding{
 		k.socket, k.files, k.key, k.disk, k.clock, k.store, k.listeners, k.metrics, k.public,
-		c.env.Findings.Provider, c.env.Findings.Documents, c.env.Findings.Connectors,
+		k.provider(), c.env.Findings.Documents, c.env.Findings.Connectors,
 	} {
 		if look == nil {
 			continue
@@ -93,9 +103,46 @@ func check(ctx context.Context, c *call) error {
 	return nil
 }
 
+// provider looks at the provider, with a sign-in if -login asks for one.
+func (k *checker) provider() func(context.Context) []oauth.Finding {
+	look := k.c.env.Findings.Provider
+	if look == nil {
+		return nil
+	}
+	return func(ctx context.Context) []oauth.Finding {
+		if !k.c.opt.login {
+			return look(ctx, nil)
+		}
+		return look(ctx, k.c.signIn)
+	}
+}
+
+// maxAddress is the longest address that is read: codes and states of providers have some hundred characters.
+const maxAddress = 16 << 10
+
+// signIn lets a person sign in. A server that runs meanwhile does not know the state that comes back to it, and shows
+// an error page: nothing is spent by that, and the code stands in the address of the page.
+func (c *call) signIn(authURL string) (string, error) {
+	if c.env.Stdin == nil {
+		return "", errors.New("nobody is there to sign in")
+	}
+	c.warn("Sign in with a browser:\n\n  %s\n\nIt ends at an error page or at none. Copy the address from the address bar, "+
+		"and paste it here:", shown(authURL))
+	line, err := bufio.NewReader(io.LimitReader(c.env.Stdin, maxAddress)).ReadString('\n')
+	line = strings.TrimSpace(line)
+	if line == "" || len(line) >= maxAddress {
+		return "", fmt.Errorf("no address was pasted: %w", cmp.Or(err, io.ErrUnexpectedEOF))
+	}
+	return line, nil
+}
+
 // bounded looks with a time of its own: a provider that does not answer keeps the rest of the lines from nobody.
 func (k *checker) bounded(ctx context.Context, look func(context.Context) []oauth.Finding) []oauth.Finding {
-	ctx, cancel := context.WithTimeout(ctx, checkTime)
+	limit := checkTime
+	if k.c.opt.login {
+		limit = loginTime
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return look(ctx)
 }

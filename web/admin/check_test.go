@@ -381,7 +381,12 @@ func TestCheckOthers(t *testing.T) {
 	r.machine(newSite(t, httptest.NewServer))
 	r.serve()
 	r.env.Findings = admin.Findings{
-		Provider:  func(context.Context) []oauth.Finding { return []oauth.Finding{oauth.Good("discovery", "issuer equal")} },
+		Provider: func(_ context.Context, login func(string) (string, error)) []oauth.Finding {
+			if login != nil {
+				t.Error("a sign-in without -login")
+			}
+			return []oauth.Finding{oauth.Good("discovery", "issuer equal")}
+		},
 		Documents: func(context.Context) []oauth.Finding { return []oauth.Finding{oauth.Warn("documents", "slow", "wait")} },
 		Connectors: func(context.Context) []oauth.Finding {
 			return []oauth.Finding{oauth.Bad("connector crm", "no\x1b[2Jreach\u202e", "start\nit")}
@@ -412,6 +417,31 @@ func TestCheckRealMachine(t *testing.T) {
 	for _, name := range []string{"disk", "disk space", "clock", "metadata"} {
 		if all[name].Level == "" {
 			t.Errorf("no %s", name)
+		}
+	}
+}
+
+// With -login somebody signs in: the URL is told, and the address that is pasted comes back.
+func TestCheckLogin(t *testing.T) {
+	for pasted, want := range map[string]string{
+		"http://mcp.example/callback?code=c&state=s\n": "ok\tsign-in\thttp://mcp.example/callback?code=c&state=s", "": "FAIL\tsign-in\tno address was pasted",
+		"\n": "FAIL\tsign-in\tno address was pasted", strings.Repeat("x", 20<<10): "FAIL\tsign-in\tno address was pasted",
+	} {
+		r := newRig(t)
+		r.machine(newSite(t, httptest.NewServer))
+		r.serve()
+		r.input = pasted
+		r.env.Findings.Provider = func(_ context.Context, login func(string) (string, error)) []oauth.Finding {
+			end, err := login("https://login.example/auth?state=s")
+			switch {
+			case err != nil:
+				return []oauth.Finding{oauth.Bad("sign-in", err.Error(), "again")}
+			}
+			return []oauth.Finding{oauth.Good("sign-in", end)}
+		}
+		got := r.run("check", "-login")
+		if !strings.Contains(got.out, want) || !strings.Contains(got.err, "https://login.example/auth?state=s") {
+			t.Errorf("%.40q: %+v", pasted, got)
 		}
 	}
 }

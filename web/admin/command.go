@@ -139,7 +139,11 @@ the date that it shows first.`,
 			name: "check", run: check,
 			summary: "look at the machine, the provider and the connectors",
 			text: `A line for each thing looked at: ok, warn or FAIL, with the step that mends it. It ends with 1 if there is a FAIL.
-Run it as the user who runs hostedmcp, on the machine that it runs on.`,
+Run it as the user who runs hostedmcp, on the machine that it runs on.
+
+  -login      go through a sign-in at the provider as well: is a refresh token really issued, for how long, and does it
+              change? What it is given is given back`,
+			flags: func(f *flag.FlagSet, o *options) { f.BoolVar(&o.login, "login", false, "") },
 		},
 	}
 }

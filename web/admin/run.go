@@ -85,6 +85,7 @@ type call struct {
 // options are the flags of all commands.
 type options struct {
 	json, yes, force, all  bool
+	login                  bool
 	master, data, signing  bool
 	subject, client, state string
 	newKeyFile, config     string
