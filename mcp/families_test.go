@@ -191,6 +191,20 @@ func TestUpdates(t *testing.T) {
 	})
 }
 
+// TestUndeclared: what no connector declares is no method ("Capability negotiation").
+func TestUndeclared(t *testing.T) {
+	s := library("a", nil)
+	s.catalog.Capabilities = json.RawMessage(`{"resources":{}}`)
+	w := mounting(t, s)
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	for method, params := range map[string]string{"resources/subscribe": `"uri":"a://a"`, "logging/setLevel": `"level":"info"`,
+		"completion/complete": `"ref":{"type":"ref/prompt","name":"a__greet"},"argument":{"name":"a","value":"b"}`} {
+		if a := eras["legacy"](w, token, method, "", params); !strings.Contains(a.body, `"code":-32601`) || s.count() != 0 {
+			t.Errorf("%s: %d %s", method, a.status, a.body)
+		}
+	}
+}
+
 // TestChangedLists: who may know of a connector hears that its lists changed, in both eras.
 func TestChangedLists(t *testing.T) {
 	for _, version := range versions {

@@ -12,9 +12,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"hostedmcp/auth/oauth"
 	"hostedmcp/mcp/connector"
 )
 
@@ -287,7 +289,8 @@ func TestBoundState(t *testing.T) {
 func TestCancel(t *testing.T) {
 	for _, version := range versions {
 		t.Run(version, func(t *testing.T) {
-			s := newSource("up", nil, "wait")
+			// longer than the test may run: it must be the client's doing
+			s := newSource("up", func(c *connector.Config) { c.Timeout = oauth.Duration(time.Hour) }, "wait")
 			begun, over := make(chan bool, 1), make(chan error, 1)
 			s.do = func(ctx context.Context, _ connector.Call) (json.RawMessage, error) {
 				begun <- true
