@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"hostedmcp/auth/oauth"
@@ -186,9 +187,51 @@ func (s *Server) rotate(ctx context.Context, p storage.Presented, scope oauth.Sc
 	if row != storage.RowCurrent && row != storage.RowPrevious {
 		return nil, s.refuseRefresh(g, row, reason)
 	}
+	if row == storage.RowPrevious {
+		s.noteRetry(ctx, g, p.Event)
+	}
 	Request(ctx).Reason(reason)
 	s.metrics.refreshes.WithLabelValues("client", "ok", string(reason)).Inc()
 	return s.pair(g, scope, ttl, s.now())
+}
+
+// noteRetry tells the journal that an answer was lost and given again. Apart from the request, which writes nothing
+// (row 6), and once a generation: a hundred processes that share a token are one story.
+func (s *Server) noteRetry(ctx context.Context, g storage.Grant, e storage.Event) {
+	if !s.retries.first(g.ID, g.Gen) {
+		return
+	}
+	e.Reason = oauth.RefreshSame
+	s.background(ctx, func(ctx context.Context) {
+		err := s.store.Note(ctx, g.ID, e)
+		// ended meanwhile: its journal has its last word
+		if err != nil && !errors.Is(err, storage.ErrEnded) {
+			s.log.WarnContext(ctx, "a retried refresh was not noted", "grant", g.ID, "error", err)
+		}
+	})
+}
+
+// retries remembers the generation whose retry was noted last, by grant. The zero value is ready.
+type retries struct {
+	mu    sync.Mutex
+	noted map[string]uint32
+}
+
+// maxRetries bounds the memory; beyond it everything is forgotten, and some retries are noted twice.
+const maxRetries = 10_000
+
+// first reports whether this is the first retry of the grant's generation.
+func (r *retries) first(grantID string, gen uint32) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.noted[grantID] == gen {
+		return false
+	}
+	if r.noted == nil || len(r.noted) >= maxRetries {
+		r.noted = map[string]uint32{}
+	}
+	r.noted[grantID] = gen
+	return true
 }
 
 // refuseRefresh is the answer of rows 2, 3, 4, 7 and 8: all invalid_grant, so that the client drops the token.

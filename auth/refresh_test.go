@@ -286,7 +286,27 @@ func TestRefreshSameAsksNobody(t *testing.T) {
 	r.Provider.Down()
 	r.Clock.Advance(50 * time.Hour)
 	r.good(r.refresh(lost))
+	// the journal hears of it apart from the answer, once however often it is asked
+	r.await(r.id, oauth.RefreshSame)
+	r.good(r.refresh(lost))
 	r.refused(r.refresh(r.forge(r.id, 2, r.c.ID)), http.StatusServiceUnavailable, oauth.TemporarilyUnavailable, "upstream_unreachable")
+}
+
+// Each generation's first retry is noted, and no other.
+func TestRetryIsNotedOnce(t *testing.T) {
+	r := newRig(t, longLived())
+	for n := 1; n <= 2; n++ {
+		lost := r.c.Refresh
+		r.renewed()
+		for range 3 {
+			r.good(r.refresh(lost))
+		}
+		r.await(r.id, oauth.RefreshSame)
+		r.Restart() // what was under way is done
+		if got := r.noted(r.id, oauth.RefreshSame); got != n {
+			t.Errorf("%d retries noted, want %d", got, n)
+		}
+	}
 }
 
 // Scope and resource of a refresh (RFC 6749 §6, RFC 8707 §2.2): neither spends anything when refused.

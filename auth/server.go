@@ -90,6 +90,7 @@ type Server struct {
 	flights   *flights
 	exchanges *exchanges
 	suspects  suspects
+	retries   retries
 	uptime    func() time.Duration // the store's: no step of the wall clock moves it
 	started   time.Duration        // for hold-off
 	resumed   atomic.Bool          // what an earlier run left under way is in doubt now

@@ -153,3 +153,17 @@ func (s *Store) FirstCall(ctx context.Context, id string, e Event) error {
 		return nil
 	})
 }
+
+// Note writes an event into a living grant's journal and changes nothing else: for what was answered without a write
+// and belongs to its story all the same. Errors: ErrNotFound, ErrEnded, ErrUnavailable.
+func (s *Store) Note(ctx context.Context, id string, e Event) error {
+	return s.write(ctx, func(t *txn) error {
+		g, err := t.living(id)
+		if err != nil {
+			return err
+		}
+		t.journal(g, e)
+		t.saveGrant(g)
+		return nil
+	})
+}
