@@ -645,7 +645,7 @@ func (p *program) site() web.Site {
 	s := web.Site{
 		Connectors: connectors,
 		Name:       p.Name, ShortName: p.ShortName, Issuer: p.PublicURL, ProviderHost: hostOf(p.Provider.Issuer),
-		Idle: p.Tokens.RefreshIdle, MaxAge: p.Tokens.RefreshMax, GrantsPerUser: p.Clients.GrantsPerUser,
+		Idle: p.Tokens.RefreshIdle, MaxAge: p.Tokens.RefreshMax,
 	}
 	if p.config.Demo != nil {
 		s.Demo, s.ProviderHost = demoUsers(p.config.Demo.Users), p.config.Demo.Listen

@@ -90,14 +90,21 @@ func (s *Server) askingClient(ctx context.Context, p oauth.Params) (client, stri
 	}
 	redirectURI, ok := c.redirect(p.Get("redirect_uri"))
 	if !ok {
-		return client{}, "", oauth.Fail(oauth.InvalidRequest, oauth.RedirectRefused)
+		return client{}, "", redirectRefused(c, nil)
 	}
 	// Any port matches a registered loopback URI, our own among them: the answer must not come back to us as if it were
 	// the provider's (protocol.md §3.2).
 	if err := s.redirectRules().Check(redirectURI); err != nil {
-		return client{}, "", oauth.Fail(oauth.InvalidRequest, oauth.RedirectRefused).Because(err)
+		return client{}, "", redirectRefused(c, err)
 	}
 	return c, redirectURI, nil
+}
+
+// redirectRefused names the program, so that its user knows whom to tell.
+func redirectRefused(c client, cause error) error {
+	e := oauth.Fail(oauth.InvalidRequest, oauth.RedirectRefused).Because(cause)
+	e.Client = c.name
+	return e
 }
 
 // knownParams are the parameters that may stand in a request only once. resource may repeat (RFC 8707 §2). Others may
@@ -188,6 +195,7 @@ func (s *Server) answerClient(err error, c client, redirectURI, state string) er
 		return err
 	}
 	out := *e
+	out.Client = c.name
 	target := s.errorRedirect(e, redirectURI, state)
 	if oauth.RedirectKind(redirectURI) != oauth.KindLoopback && !c.trusted() {
 		out.Back, out.Status = target, http.StatusBadRequest

@@ -109,6 +109,7 @@ func (s *Server) signIn(ctx context.Context, req storage.Request, p oauth.Params
 	a := s.provider.Exchange(context.WithoutCancel(ctx), upstream.Callback{
 		Code: p.Get("code"), Verifier: req.Verifier.Reveal(), Nonce: req.Nonce.Reveal(),
 	})
+	s.health.answered(s.now(), providerTrouble(a))
 	// Step 8. Without a refresh token the connection would end with the first upstream access token: that is said at
 	// login, with what to switch on, and not found out an hour later.
 	if a.Tokens.Access != "" && a.Tokens.Refresh == "" && !req.SignIn && s.upstream.Refresh != upstream.RefreshOptional {

@@ -82,7 +82,11 @@ func (s *Server) operatorPage(ctx context.Context, signin storage.SignIn, q Page
 	}
 	slices.SortStableFunc(grants, func(a, b storage.Grant) int { return b.LastUse.Compare(a.LastUse) })
 	how := tellState
-	if p.Whose.Subject != "" {
+	switch p.Whose.Subject {
+	case "":
+	case signin.Subject:
+		how = tellYou
+	default:
 		how = tellOther
 	}
 	for _, g := range grants {

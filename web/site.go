@@ -26,8 +26,7 @@ type Site struct {
 	Connectors []Connector // what is behind the endpoint; empty = nothing is said about it
 
 	// How long a connection lives, as the status page tells. Zero = nothing is said.
-	Idle, MaxAge  oauth.Duration
-	GrantsPerUser int // of one program and user
+	Idle, MaxAge oauth.Duration
 }
 
 // Connector is one source of tools as people see it.

@@ -23,7 +23,7 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 func publicSite() web.Site {
 	return web.Site{
 		Name: "Example Corp data", ShortName: "example-data", Issuer: "https://mcp.example.com", ProviderHost: "login.example.com",
-		Idle: oauth.Days(30), MaxAge: oauth.Days(365), GrantsPerUser: 20,
+		Idle: oauth.Days(30), MaxAge: oauth.Days(365),
 	}
 }
 

@@ -385,7 +385,7 @@ async function operators(context) {
   await page.waitForURL(/subject=/);
   check('her own', await page.locator('h1').innerText() === 'My connections' && (await page.locator('main').innerText()).includes('Console'), await page.locator('main').innerText());
   await page.locator('summary').first().click();
-  check('her own story', (await page.locator('.story').first().innerText()).includes('pressed Allow.'), await page.locator('.story').first().innerText());
+  check('her own story', (await page.locator('.story').first().innerText()).includes('You pressed Allow.'), await page.locator('.story').first().innerText());
   await inspect(page, 'status-operator-own');
   equal('her own program', await alive(own), 200);
 }

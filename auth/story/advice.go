@@ -21,6 +21,8 @@ const (
 	offlineMax = realmSessions + "Offline Session Max Limited: switch it off, or set Offline Session Max longer than refresh_max_age in [tokens]."
 	maxReuse   = realmTokens + "Revoke Refresh Token: switch it off (then set rotation = \"none\" in [provider]), or set Refresh Token Max Reuse " +
 		"to 1 or more (rotation = \"reuse\"). With 0 a lost answer always costs a login."
+	wrongDatabase = "If this meets many users at once, the provider may run on a wrong or empty database, or on new keys: put the old ones back, and nobody " +
+		"is logged out. Keycloak: Realm settings > Keys > Providers (hmac-generated)."
 	whoEnded = "Who ended it stands at the provider: Keycloak: Events > User events (LOGOUT, REVOKE_GRANT) and Admin events, if they are saved: Realm settings > Events > User events settings > Save events."
 	own      = "Nothing needs to change: it was meant."
 )
@@ -58,11 +60,11 @@ var advice = map[oauth.Reason][]string{
 	oauth.UpstreamError:       {"The provider's own log says why. A 429 comes from a limit in front of it: let this server's address through. Users stay connected for outage_grace ([tokens])."},
 	oauth.UpstreamBadAnswer:   {"Something between this server and the provider answers in its place (a proxy's page, a login wall). `hostedmcp check` shows the answer's kind."},
 	oauth.UpstreamInDoubt:     {maxReuse},
-	oauth.UpstreamSuspect: {"If this meets many users at once, the provider runs on a wrong or empty database, or on new keys: put the old ones back, and nobody is logged out. " +
-		"Keycloak: Realm settings > Keys > Providers (hmac-generated)."},
+	oauth.UpstreamSuspect: {wrongDatabase},
 	oauth.UpstreamConfig: {"The secret: " + clientTab + "Credentials > Client Secret must be what client_secret_file in [provider] holds. Put the right one there and restart; no user has to do anything.",
 		"The host name: " + realmGeneral + "Frontend URL, or Keycloak's option --hostname, must be the issuer in [provider], by whichever address Keycloak is reached.",
-		"The client and the realm must be on: " + clientTab + "Enabled (the switch above), and Keycloak: Realm settings > Enabled (the switch above)."},
+		"The client and the realm must be on: " + clientTab + "Enabled (the switch above), and Keycloak: Realm settings > Enabled (the switch above).",
+		wrongDatabase},
 	oauth.SubjectChanged:     {"The provider gave one user's session to another: look for a user who was deleted and made anew, or merged (" + userTab + "Details > ID). Then end this connection; the user makes a new one."},
 	oauth.Restored:           {"Nothing to do: the next answer of the provider settles it. Back up more often if this costs logins.", maxReuse},
 	oauth.RefreshAhead:       {"The running data are older than what the program holds: a backup was restored. Nothing to do: the next answer of the provider settles it.", maxReuse},

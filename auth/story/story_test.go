@@ -223,6 +223,17 @@ func TestUnclaimed(t *testing.T) {
 	}
 }
 
+// A refusal of many (protocol.md §8.2) is told as a setting that is wrong: what may be behind it stands beside the settings.
+func TestWrongDatabase(t *testing.T) {
+	for _, reason := range []oauth.Reason{oauth.UpstreamSuspect, oauth.UpstreamConfig} {
+		in := input(event(oauth.SignedIn, time.Hour), event(reason, time.Minute))
+		in.Upstream.Trouble, in.Upstream.TroubleSince = reason, at(time.Minute)
+		if out := text(t, story.Tell(in)); !strings.Contains(out, "wrong or empty database") || !strings.Contains(out, "Realm settings > Keys > Providers") {
+			t.Errorf("%s: %s", reason, out)
+		}
+	}
+}
+
 // A stranger's name moves no cursor and hides no line.
 func TestNamesAreTamed(t *testing.T) {
 	in := input(event(oauth.SignedIn, time.Hour))
