@@ -60,7 +60,7 @@ var advice = map[oauth.Reason][]string{
 	oauth.UpstreamError:       {"The provider's own log says why. A 429 comes from a limit in front of it: let this server's address through. Users stay connected for outage_grace ([tokens])."},
 	oauth.UpstreamBadAnswer:   {"Something between this server and the provider answers in its place (a proxy's page, a login wall). `hostedmcp check` shows the answer's kind."},
 	oauth.UpstreamInDoubt:     {maxReuse},
-	oauth.UpstreamSuspect: {wrongDatabase},
+	oauth.UpstreamSuspect:     {wrongDatabase},
 	oauth.UpstreamConfig: {"The secret: " + clientTab + "Credentials > Client Secret must be what client_secret_file in [provider] holds. Put the right one there and restart; no user has to do anything.",
 		"The host name: " + realmGeneral + "Frontend URL, or Keycloak's option --hostname, must be the issuer in [provider], by whichever address Keycloak is reached.",
 		"The client and the realm must be on: " + clientTab + "Enabled (the switch above), and Keycloak: Realm settings > Enabled (the switch above).",
