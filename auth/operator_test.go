@@ -128,6 +128,22 @@ func TestOperatorFinds(t *testing.T) {
 	storagetest.Check(t, s.Store)
 }
 
+// An operator's page about themselves speaks to them.
+func TestOperatorOwnStory(t *testing.T) {
+	s := newStage(t, longLived())
+	olga := s.operator()
+	c := s.NewClient()
+	c.Browser.Fill = map[string]string{"username": "olga", "password": "olga-pw"}
+	s.must(c.Login())
+	page, _ := s.look(olga, "?subject=sub-olga")
+	if len(page.Grants) != 1 {
+		t.Fatalf("%+v", page.Grants)
+	}
+	if e := page.Grants[0].Events; !strings.HasPrefix(e[len(e)-1].Sentence, "You ") {
+		t.Errorf("told: %+v", e)
+	}
+}
+
 // Pages of everybody's connections meet each once, and know their place as far as that is known.
 func TestOperatorPages(t *testing.T) {
 	s := newStage(t, longLived())
@@ -270,6 +286,9 @@ func TestOperatorHealth(t *testing.T) {
 	olga := s.operator()
 	p, _ := s.look(olga, "")
 	if p.Provider.State != "Working" || p.Provider.Reason != "" || p.Provider.Host != strings.TrimPrefix(s.Provider.Issuer, "http://") {
+		t.Errorf("provider: %+v", p.Provider)
+	}
+	if p.Provider.Sentence != "last answer just now" { // to the logins of this test
 		t.Errorf("provider: %+v", p.Provider)
 	}
 	if p.Store.State != "Working" || p.Store.Reason != "" || !slices.Equal(p.Connectors, connectors) {
