@@ -122,7 +122,7 @@ func TestOperatorFinds(t *testing.T) {
 	if page.Whose.Email != "bob@example.com" || page.Living != 1 || page.Grants[0].User.Email != "bob@example.com" {
 		t.Errorf("whose %+v, %d living, %+v", page.Whose, page.Living, page.Grants[0].User)
 	}
-	if e := page.Grants[0].Events; !strings.HasPrefix(e[len(e)-1].Sentence, "The user ") {
+	if e := page.Grants[0].Events; !strings.HasPrefix(e[len(e)-2].Sentence, "The user ") || e[len(e)-1].Reason != oauth.Registered {
 		t.Errorf("told to the operator: %+v", e)
 	}
 	storagetest.Check(t, s.Store)
@@ -139,7 +139,7 @@ func TestOperatorOwnStory(t *testing.T) {
 	if len(page.Grants) != 1 {
 		t.Fatalf("%+v", page.Grants)
 	}
-	if e := page.Grants[0].Events; !strings.HasPrefix(e[len(e)-1].Sentence, "You ") {
+	if e := page.Grants[0].Events; !strings.HasPrefix(e[len(e)-2].Sentence, "You ") {
 		t.Errorf("told: %+v", e)
 	}
 }

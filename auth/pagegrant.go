@@ -68,6 +68,9 @@ func (s *Server) storyOf(g storage.Grant, whole bool) (in story.Input, err error
 	if g.Living() {
 		in.Upstream, _ = s.store.Upstream(g.ID)
 	}
+	if c, err := s.store.Client(g.ClientID); whole && err == nil && c.Kind == storage.ClientRegistered {
+		in.Registered = c.Created
+	}
 	// A doubt that no failure brought about is told from the journal alone.
 	if whole || in.Upstream.InDoubt && in.Upstream.Trouble == "" {
 		if in.Events, err = s.store.Events(g.ID); err != nil && !errors.Is(err, storage.ErrNotFound) {

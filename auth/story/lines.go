@@ -18,7 +18,7 @@ var outages = []oauth.Reason{oauth.UpstreamUnreachable, oauth.UpstreamError, oau
 
 // lines merges the journal into what a person wants to read: spans instead of repetitions.
 func (in Input) lines() []Line {
-	var out []Line
+	out := in.registered()
 	over := false // the grant has ended: what follows is about giving its token back
 	for i := 0; i < len(in.Events); {
 		e, n := in.Events[i], 1
@@ -38,6 +38,15 @@ func (in Input) lines() []Line {
 		i += n
 	}
 	return in.withLastUse(out)
+}
+
+// registered begins the story of a program that nobody vouches for. The journal has only what came after it.
+func (in Input) registered() []Line {
+	if in.Registered.IsZero() || len(in.Events) == 0 || in.Registered.After(in.Events[0].At) {
+		return nil
+	}
+	e := storage.Event{At: in.Registered, Last: in.Registered, Count: 1, Reason: oauth.Registered, Client: in.Grant.ClientID}
+	return []Line{in.line(e, in.fill(happened[oauth.Registered]))}
 }
 
 // run is how many events in a row, from i, have one of the reasons. It ends with the grant.

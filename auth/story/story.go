@@ -15,6 +15,8 @@ type Input struct {
 	Upstream storage.Upstream // of the same grant; zero = given back to the provider, or none
 	Events   []storage.Event  // its journal, the oldest first
 	Site     Site
+	// Registered is when the program registered itself, before there was a grant; zero = it did not, or nobody knows.
+	Registered time.Time
 	// Server is a trouble of our own that concerns every grant, clock_jump or storage_unavailable; "" = none.
 	Server oauth.Reason
 	Now    time.Time

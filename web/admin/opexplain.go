@@ -202,6 +202,9 @@ func (d *Door) story(g storage.Grant) (story.Story, error) {
 	if in.Upstream, err = d.o.Store.Upstream(g.ID); err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return story.Story{}, err
 	}
+	if c, err := d.o.Store.Client(g.ClientID); err == nil && c.Kind == storage.ClientRegistered {
+		in.Registered = c.Created
+	}
 	return story.Tell(in), nil
 }
 
