@@ -15,6 +15,7 @@ import (
 
 var campaigns = map[string]func(*run) error{
 	"crash": crash, "cuts": cuts, "storm": storm, "outage": outage, "disk": disk, "keycloak": keycloakCrash,
+	"backup": backups, "rotate": rotate, "operator": operations, "secrets": secrets,
 }
 
 // run is one run of one campaign: what the flags say, and what was found.
@@ -31,6 +32,8 @@ type run struct {
 	strace                          bool
 	base, admin                     string
 
+	transcript transcript // of the operator's commands
+
 	start time.Time
 	mu    sync.Mutex
 	found []string
@@ -44,7 +47,7 @@ func main() {
 	}
 	do := campaigns[name]
 	if do == nil {
-		fmt.Fprintln(os.Stderr, "faults: which campaign? crash, cuts, storm, outage, disk or keycloak; see doc.go")
+		fmt.Fprintln(os.Stderr, "faults: which campaign? crash, cuts, storm, outage, disk, keycloak, backup, rotate, operator or secrets; see doc.go")
 		os.Exit(2)
 	}
 	r := &run{campaign: name, start: time.Now()}
@@ -58,10 +61,10 @@ func (r *run) flags(args []string) {
 	f.StringVar(&r.bin, "bin", "", "the binary to test (default: a fresh build)")
 	f.BoolVar(&r.keep, "keep", false, "leave the folder with data and log")
 	f.IntVar(&r.clients, "clients", 24, "clients under load")
-	f.IntVar(&r.kills, "kills", 300, "crash: kills in all, shared by the modes")
+	f.IntVar(&r.kills, "kills", 300, "crash, backup, rotate: kills in all; crash shares them by the modes")
 	f.StringVar(&r.mode, "mode", "all", "crash, cuts: rotation none, reuse, strict or all")
-	f.BoolVar(&r.strace, "strace", false, "crash: kill at every k-th system call; cuts and others: no effect")
-	f.IntVar(&r.rounds, "rounds", 20, "storm: rounds of each kind")
+	f.BoolVar(&r.strace, "strace", false, "crash, rotate: kill at every k-th system call; others: no effect")
+	f.IntVar(&r.rounds, "rounds", 20, "storm: rounds of each kind; backup: backups")
 	f.IntVar(&r.callers, "callers", 1000, "storm: callers of a round")
 	f.StringVar(&r.admin, "admin", "admin:admin", "keycloak: name and password of its administrator")
 	f.StringVar(&r.base, "base", "", "keycloak: URL of a running Keycloak with the realms demo, demo-strict, demo-reuse1")

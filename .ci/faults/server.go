@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,10 @@ import (
 type settings struct {
 	issuer, clientID, secret string // the provider
 	data                     string // data folder; "" = in the run's own
+	public                   string // URL that it is known by; "" = that of its own listener
+	level                    string // of the log; "" = info
 	provider, tokens         []string
+	more                     []string // further tables
 }
 
 // server is the process under test: started and killed many times on one data folder and one port.
@@ -28,6 +32,8 @@ type server struct {
 	run    *run
 	name   string
 	dir    string
+	data   string
+	listen string // host:port
 	url    string
 	config string
 	scrape string // of /metrics
@@ -52,8 +58,8 @@ func (r *run) newServer(name string, s settings) (*server, error) {
 	}
 	listen, metrics := freePort(), freePort()
 	srv := &server{
-		run: r, name: name, dir: dir, url: "http://" + listen, config: filepath.Join(dir, "config.toml"),
-		scrape: "http://" + metrics + "/metrics",
+		run: r, name: name, dir: dir, data: s.data, listen: listen, url: cmp.Or(s.public, "http://"+listen),
+		config: filepath.Join(dir, "config.toml"), scrape: "http://" + metrics + "/metrics",
 	}
 	text := fmt.Sprintf(`public_url = %q
 listen = %q
@@ -62,7 +68,7 @@ insecure_loopback = true
 [metrics]
 listen = %q
 [log]
-level = "info"
+level = %q
 [limits]
 register_per_hour = 1000000
 authorize_per_minute = 1000000
@@ -79,8 +85,9 @@ client_secret_file = %q
 %s
 [tokens]
 %s
-`, srv.url, listen, s.data, metrics, s.issuer, s.clientID, filepath.Join(dir, "secret"),
-		strings.Join(s.provider, "\n"), strings.Join(s.tokens, "\n"))
+%s
+`, srv.url, listen, s.data, metrics, cmp.Or(s.level, "info"), s.issuer, s.clientID, filepath.Join(dir, "secret"),
+		strings.Join(s.provider, "\n"), strings.Join(s.tokens, "\n"), strings.Join(s.more, "\n"))
 	for file, content := range map[string]string{srv.config: text, filepath.Join(dir, "secret"): s.secret} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			return nil, err
@@ -189,7 +196,10 @@ func (s *server) alive() bool {
 func (s *server) pid() int { return s.cmd.Process.Pid }
 
 // grants returns how many grants are in a state, by the server's own count; -1 if it does not say.
-func (s *server) grants(state string) int {
+func (s *server) grants(state string) int { return s.metric(`hostedmcp_grants{state="` + state + `"}`) }
+
+// metric returns the value of a series, named with its labels; -1 if the server does not say.
+func (s *server) metric(series string) int {
 	res, err := http.Get(s.scrape)
 	if err != nil {
 		return -1
@@ -198,7 +208,7 @@ func (s *server) grants(state string) int {
 	lines := bufio.NewScanner(res.Body)
 	for lines.Scan() {
 		var n float64
-		if rest, ok := strings.CutPrefix(lines.Text(), `hostedmcp_grants{state="`+state+`"} `); ok {
+		if rest, ok := strings.CutPrefix(lines.Text(), series+" "); ok {
 			if _, err := fmt.Sscanf(rest, "%g", &n); err == nil {
 				return int(n)
 			}

@@ -1,0 +1,3 @@
+package main
+
+func secrets(r *run) error { return nil }
