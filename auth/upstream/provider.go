@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/zitadel/oidc/v3/pkg/client/rp"
@@ -41,6 +42,8 @@ type Provider struct {
 
 	discovered *document[*discovery]
 	keys       *document[keySet]
+
+	given sync.Map // audience → time.Time at which somebody was last given a token for it
 }
 
 // New returns a Provider. It does no I/O; discovery runs at the first need.

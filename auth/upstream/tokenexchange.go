@@ -17,6 +17,9 @@ const (
 	typeAccessToken    = "urn:ietf:params:oauth:token-type:access_token"
 )
 
+// givenFor is how long an audience counts as set up after somebody was given it: settings change.
+const givenFor = time.Hour
+
 // maxExchanged bounds a token that goes into a header of every call, in bytes.
 const maxExchanged = 16 << 10
 
@@ -34,7 +37,8 @@ type Exchanged struct {
 //	upstream_unreachable, upstream_error   trouble; again later
 //	upstream_bad_answer                    trouble: a 200 that holds no bearer access token
 //	upstream_suspect                       the user's token is refused: refresh it and ask once more
-//	tool_denied                            this user may not have this audience (RFC 6749 access_denied)
+//	tool_denied                            this user may not have this audience (RFC 6749 access_denied), which others
+//	                                       were given lately
 //	upstream_config                        exchange is off, the audience is unknown or not ours to ask for
 func (p *Provider) TokenExchange(ctx context.Context, access oauth.Secret, audience string) (Exchanged, error) {
 	ctx, cancel := p.timeout(ctx)
@@ -56,18 +60,31 @@ func (p *Provider) TokenExchange(ctx context.Context, access oauth.Secret, audie
 		resp.Body.Close()
 	}
 	if err := n.fault("token exchange", p.now()); err != nil {
-		return Exchanged{}, refusedExchange(err, &n)
+		return Exchanged{}, refusedExchange(err, &n, p.gaveLately(audience))
 	}
-	return readExchanged(n.body, p.now())
+	x, err := readExchanged(n.body, p.now())
+	if err == nil {
+		p.given.Store(audience, p.now())
+	}
+	return x, err
 }
 
-// refusedExchange gives a refusal the reason that its code stands for. A status of trouble stays what it is.
-func refusedExchange(err error, n *note) error {
+// gaveLately says whether somebody was given a token for this audience not long ago. Keycloak refuses in the same words
+// a user who has no role of an audience and everybody where it is not set up: what another user has is set up.
+func (p *Provider) gaveLately(audience string) bool {
+	at, ok := p.given.Load(audience)
+	return ok && p.now().Sub(at.(time.Time)) < givenFor
+}
+
+// refusedExchange gives a refusal the reason that its code stands for; others are given the same audience. A status of
+// trouble stays what it is.
+func refusedExchange(err error, n *note, others bool) error {
 	f, ok := err.(*Failure)
 	if !ok || f.Reason != oauth.UpstreamConfig {
 		return err
 	}
 	s := errorOf(n.body)
+	noTarget := s.Code == "invalid_target" || strings.HasPrefix(s.Description, "Requested audience not available")
 	switch {
 	case n.err != nil: // what is refused was said in there
 		f.Reason, f.text = oauth.UpstreamUnreachable, "token exchange: the answer broke off"
@@ -77,7 +94,9 @@ func refusedExchange(err error, n *note) error {
 	// revoked, and other providers say what RFC 6749 or RFC 6750 would.
 	case s.Code == "invalid_grant", s.Code == "invalid_token", s.Code == "invalid_request" && s.Description == "Invalid token":
 		f.Reason, f.text = oauth.UpstreamSuspect, "token exchange: the provider refuses the user's access token"
-	case s.Code == "invalid_target", strings.HasPrefix(s.Description, "Requested audience not available"):
+	case noTarget && others:
+		f.Reason, f.text = oauth.ToolDenied, "token exchange: the provider gives others this audience, but not this user"
+	case noTarget:
 		f.text = "token exchange: the provider has no such audience for us: add an audience mapper for it"
 	case strings.HasPrefix(s.Description, "Standard token exchange is not enabled"):
 		f.text = "token exchange: switched off at the provider for our client"

@@ -104,7 +104,11 @@ func TestTokenExchangeAnswers(t *testing.T) {
 			r.idp.Mend()
 			r.idp.Break(authtest.Token, row.fault)
 			before := r.idp.Count(authtest.Token)
-			x, err := r.up.TokenExchange(background, access, "crm-api")
+			audience := "crm-api"
+			if row.want == oauth.UpstreamConfig {
+				audience = "payroll-api" // which nobody was given yet
+			}
+			x, err := r.up.TokenExchange(background, access, audience)
 			if reasonOf(err) != row.want || (x.Access != "") != (row.want == "") {
 				t.Errorf("got %v, %q, want %q", err, x.Access.Reveal(), row.want)
 			}
@@ -127,5 +131,37 @@ func TestTokenExchangeAnswers(t *testing.T) {
 	r.connect(func(*upstream.Options) {})
 	if _, err := r.up.TokenExchange(background, access, "crm-api"); !errors.As(err, &f) || f.Reason != oauth.UpstreamUnreachable {
 		t.Errorf("no discovery: %v", err)
+	}
+}
+
+// Keycloak says the same of a user without a role as of an audience that is not set up. What somebody else was given
+// within the hour is set up.
+func TestTokenExchangeOfAnotherUser(t *testing.T) {
+	r := newRig(t)
+	access := r.login().Tokens.Access
+	ask := func(fault authtest.Fault) error {
+		r.idp.Mend()
+		r.idp.Break(authtest.Token, fault)
+		_, err := r.up.TokenExchange(background, access, "payroll-api")
+		return err
+	}
+	for _, said := range []string{`{"error":"invalid_request","error_description":"Requested audience not available: payroll-api"}`, `{"error":"invalid_target"}`} {
+		refused := exchanges(400, said)
+		if err := ask(refused); reasonOf(err) != oauth.UpstreamConfig {
+			t.Errorf("before anybody was given one: %v", err)
+		}
+		if err := ask(exchanges(200, goodExchange)); err != nil {
+			t.Fatal(err)
+		}
+		if err := ask(refused); reasonOf(err) != oauth.ToolDenied {
+			t.Errorf("after somebody was: %v", err)
+		}
+		if err := ask(exchanges(401, `{"error":"unauthorized_client"}`)); reasonOf(err) != oauth.UpstreamConfig {
+			t.Errorf("our secret is wrong: %v", err)
+		}
+		r.clock.Advance(time.Hour)
+		if err := ask(refused); reasonOf(err) != oauth.UpstreamConfig {
+			t.Errorf("long after: %v", err)
+		}
 	}
 }
