@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"hostedmcp/auth/oauth"
 	"hostedmcp/mcp/connector"
 )
 
@@ -20,8 +22,9 @@ const maxErrorText = 16 << 10
 
 // result makes a tool's result of an API's answer. What the API refuses is a result with isError, in its own words
 // behind the status: the model can act on it (MCP "Tool execution errors").
-func (o *operation) result(resp *http.Response, config connector.Config) (json.RawMessage, error) {
+func (o *operation) result(resp *http.Response, config connector.Config, sent oauth.Secret) (json.RawMessage, error) {
 	content, err := io.ReadAll(io.LimitReader(resp.Body, config.MaxBytes+1))
+	content = withoutSecret(content, sent)
 	switch {
 	case err != nil:
 		return nil, connector.Unreachable(fmt.Errorf("answer of %s %s: %w", o.method, o.path, withoutURL(err)))
@@ -30,6 +33,7 @@ func (o *operation) result(resp *http.Response, config connector.Config) (json.R
 	case resp.StatusCode >= 300:
 		return failed(refused(resp, content)), nil
 	}
+	content = bytes.TrimPrefix(content, []byte("\ufeff")) // RFC 8259 §8.1 lets readers ignore it, and some APIs begin with it
 	mediaType := essence(resp.Header.Get("Content-Type"))
 	if len(content) == 0 {
 		return o.empty(resp), nil
@@ -38,6 +42,17 @@ func (o *operation) result(resp *http.Response, config connector.Config) (json.R
 		return o.structured(resp, content, config)
 	}
 	return o.other(mediaType, content)
+}
+
+// withoutSecret takes the credential out of an answer that repeats it, as errors and echo services do: the user may not
+// know the organisation's key, and a model no token at all. What is too short to be one would hit other words.
+func withoutSecret(content []byte, sent oauth.Secret) []byte {
+	token := sent.Reveal()
+	token = token[strings.LastIndexByte(token, ' ')+1:] // behind the scheme
+	if len(token) < 8 {
+		return content
+	}
+	return bytes.ReplaceAll(content, []byte(token), []byte("[hidden]"))
 }
 
 // refused says what the API said no with.
@@ -83,7 +98,8 @@ func (o *operation) structured(resp *http.Response, content []byte, config conne
 	if depth := nesting(content); depth > config.MaxDepth {
 		return nil, connector.BadAnswer(fmt.Errorf("%s %s: nested deeper than %d", o.method, o.path, config.MaxDepth))
 	}
-	value, err := parseJSON(content)
+	// kept as one piece: read into nodes, 4 MiB of small numbers are half a gigabyte
+	value, err := compact(content)
 	if err != nil {
 		return nil, connector.BadAnswer(fmt.Errorf("%s %s: %w", o.method, o.path, err))
 	}
@@ -91,7 +107,7 @@ func (o *operation) structured(resp *http.Response, content []byte, config conne
 	if next := o.next(resp); next != "" {
 		blocks.items = append(blocks.items, textBlock(next))
 	}
-	if o.wrapped || !value.object {
+	if o.wrapped || value.scalar[0] != '{' {
 		value = object(member{"result", value})
 	}
 	out := object(member{"content", blocks}, member{"structuredContent", value})
@@ -100,6 +116,44 @@ func (o *operation) structured(resp *http.Response, content []byte, config conne
 		return failed("The API's answer does not fit its own document: " + err.Error() + "\n" + string(content)), nil
 	}
 	return out.json(), nil
+}
+
+// compact takes JSON as it is, but for white space. Two members of one name are refused: readers differ in which they
+// take.
+func compact(content []byte) (*node, error) {
+	var b bytes.Buffer
+	if err := json.Compact(&b, content); err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(b.Bytes()))
+	d.UseNumber()
+	if err := distinctNames(d); err != nil {
+		return nil, err
+	}
+	return literal(b.String()), nil
+}
+
+// distinctNames reads one value, which is valid and not too deep.
+func distinctNames(d *json.Decoder) error {
+	open, err := d.Token()
+	if err != nil || open != json.Delim('{') && open != json.Delim('[') {
+		return err
+	}
+	names := map[json.Token]bool{}
+	for d.More() {
+		if open == json.Delim('{') {
+			name, _ := d.Token()
+			if names[name] {
+				return fmt.Errorf("byte %d: two members of one name", d.InputOffset())
+			}
+			names[name] = true
+		}
+		if err := distinctNames(d); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token()
+	return err
 }
 
 // promised judges an answer by the output schema that clients were shown.

@@ -104,6 +104,23 @@ func TestPages(t *testing.T) {
 	<-ended // nobody reads on
 }
 
+// What an API repeats of its credential reaches nobody; an answer may begin with a byte order mark.
+func TestEcho(t *testing.T) {
+	for _, status := range []int{200, 401} {
+		a := mount(t, doc("3.1.0", plain, ""), func(o *rest.Options) {
+			o.Config.Credential, o.Secret = connector.CredentialStatic, "Bearer s3cret-of-all"
+		})
+		a.answer = func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(status)
+			fmt.Fprintf(w, "\ufeff{%q:%q}", "token", r.Header.Get("Authorization"))
+		}
+		if got := a.must("x", `{}`); strings.Contains(got, "s3cret") || !strings.Contains(got, "Bearer [hidden]") {
+			t.Errorf("%d: %s", status, got)
+		}
+	}
+}
+
 // What cannot be handed on is the connector's error, with its reason.
 func TestBadAnswers(t *testing.T) {
 	a := mount(t, doc("3.1.0", plain, ""))

@@ -3,7 +3,7 @@ package rest
 import (
 	"errors"
 	"fmt"
-	"net/textproto"
+	"net/http"
 	"slices"
 	"strings"
 )
@@ -50,7 +50,8 @@ func (d *document) parameter(n *node) (p parameter, used bool, err error) {
 	case "query":
 		p.style = orElse(p.style, "form")
 	case "header":
-		if reserved(p.name) {
+		// a model that is asked for an API key makes one up, or has the user paste it
+		if reserved(p.name) || d.ours != "" && headerName(p.name) == d.ours {
 			return p, false, nil
 		}
 		p.style = "simple"
@@ -90,7 +91,7 @@ func orElse(s, otherwise string) string {
 // reserved names the headers that an argument must not decide: those that OpenAPI leaves to the body and to security
 // (OpenAPI 3.1 §4.8.12.2.1), those of the transport, and those by which servers know who asks and from where.
 func reserved(header string) bool {
-	name := textproto.CanonicalMIMEHeaderKey(header)
+	name := headerName(header)
 	for _, prefix := range []string{"Hostedmcp-", "X-Forwarded-", "Proxy-", "Sec-", "X-Auth-", "X-Remote-", "X-User", "Remote-", "Mcp-", "Cf-", "X-Amzn-"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
@@ -103,7 +104,19 @@ func reserved(header string) bool {
 		"X-Rewrite-Url", "Accept-Encoding", "Expect", "Keep-Alive":
 		return true
 	}
-	return strings.ContainsAny(header, " \t\r\n:") || header == ""
+	return !isToken(header)
+}
+
+// headerName is how servers know a header: those that hand headers on as variables (CGI, WSGI) take an underscore for
+// a hyphen, so it counts as one here.
+func headerName(header string) string {
+	return http.CanonicalHeaderKey(strings.ReplaceAll(header, "_", "-"))
+}
+
+// isToken reports whether s can be the name of a header (RFC 9110 §5.6.2). One that cannot would fail on its way out,
+// as if the API were away.
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r) })
 }
 
 // bodyTypes are the media types that we write, best first.

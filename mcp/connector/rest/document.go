@@ -16,6 +16,7 @@ type document struct {
 	v30  bool   // the schemas are those of OpenAPI 3.0, no JSON Schema yet
 	sum  string // SHA-256 in hex
 	home string // URL of the server that the document is about, as written; "" = it names none
+	ours string // header that carries the connector's credential, which no argument may decide; "" = none does
 }
 
 // readDocument reads a document of either version.

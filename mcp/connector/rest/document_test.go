@@ -95,10 +95,30 @@ paths:
         200: {description: ok, content: {application/json: {schema: {type: object, properties: {on: {type: boolean, default: true}, "y": {enum: [~, no, 0x10, 1.50, 2001-01-01]}}}}}}
 `)
 	d := a.definition("a")
-	if got, want := string(d["inputSchema"]), `{"type":"object","properties":{"id":{"type":"string","maxLength":9007199254740993}},"required":["id"],"additionalProperties":false}`; got != want {
+	if got, want := string(d["inputSchema"]), `{"type":"object","properties":{"id":{"maxLength":9007199254740993,"type":"string"}},"required":["id"],"additionalProperties":false}`; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if got, want := string(d["outputSchema"]), `{"type":"object","properties":{"on":{"type":"boolean","default":true},"y":{"enum":[null,"no",16,1.50,"2001-01-01"]}}}`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// What an object says itself counts more than what it merges, wherever the merge key stands.
+func TestYAMLMerge(t *testing.T) {
+	a := mount(t, `
+openapi: 3.1.0
+x-a: &a {type: string, description: a, maxLength: 9}
+x-b: &b {description: b, minLength: 1}
+paths:
+  /x:
+    get:
+      operationId: x
+      parameters:
+        - {name: v, in: query, schema: {<<: [*b, *a], maxLength: 5}}
+      responses: {}
+`)
+	want := `{"type":"object","properties":{"v":{"maxLength":5,"description":"b","minLength":1,"type":"string"}},"additionalProperties":false}`
+	if got := string(a.definition("x")["inputSchema"]); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
@@ -159,7 +179,7 @@ func TestPinned(t *testing.T) {
 // A credential goes out in clear to this machine only.
 func TestServerInClear(t *testing.T) {
 	for server, want := range map[string]string{
-		"http://api.example": "in clear", "ftp://api.example": "no web address", "": "names none", "{scheme}://127.0.0.1:1/v1": "",
+		"http://api.example": "in clear", "http://127.api.example": "in clear", "ftp://api.example": "no web address", "": "names none", "{scheme}://127.0.0.1:1/v1": "",
 	} {
 		servers := fmt.Sprintf(`"servers":[{"url":%q,"variables":{"scheme":{"default":"http"}}}],`, server)
 		if server == "" {

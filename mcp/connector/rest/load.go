@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
+
+	"hostedmcp/mcp/connector"
 )
 
 // maxDocument is the size in bytes of the largest document that is read; the largest published ones have 12 MB.
@@ -48,6 +51,9 @@ func (s *Source) build(d *document) error {
 	base, err := s.base(d)
 	if err != nil {
 		return err
+	}
+	if s.config.Credential != connector.CredentialNone {
+		d.ours = headerName(s.config.Header)
 	}
 	tools, left, err := d.operations(len(*s.config.Prefix))
 	if err != nil {
@@ -101,11 +107,17 @@ func (s *Source) base(d *document) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.Scheme == "http" && u.Hostname() != "localhost" && !strings.HasPrefix(u.Hostname(), "127.") && u.Hostname() != "::1" {
+	if u.Scheme == "http" && !loopback(u.Hostname()) {
 		return nil, fmt.Errorf("servers[0].url: %q would carry what users ask in clear: set url to its https address", u.Host)
 	}
 	u.RawQuery, u.Fragment, u.User = "", "", nil
 	return u, nil
+}
+
+// loopback reports whether host is this machine by its form alone: 127.example.com is somebody else's.
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 func readFile(path string) ([]byte, error) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -23,6 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type api struct {
 	t      *testing.T
 	server *httptest.Server
+	mu     sync.Mutex      // guards asked and said
 	asked  []*http.Request // bodies are in said
 	said   []string
 	answer http.HandlerFunc // nil = 200 {}
@@ -58,7 +60,9 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 	}
+	a.mu.Lock()
 	a.asked, a.said = append(a.asked, r), append(a.said, b.String())
+	a.mu.Unlock()
 	if a.answer != nil {
 		a.answer(w, r)
 		return

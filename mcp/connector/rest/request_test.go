@@ -122,6 +122,22 @@ func TestSmuggling(t *testing.T) {
 	}
 }
 
+// No argument stands for a header that is not the caller's to say: whatever its spelling, and the credential's own.
+func TestReservedHeaders(t *testing.T) {
+	for _, header := range []string{"authorization", "hostedmcp-subject", "Hostedmcp_Subject", "X_Forwarded_For", "X-Request-ID", "X Y", "X(Y)", "x-api-key", "X_Api_Key"} {
+		a := mount(t, operationWith("/x", fmt.Sprintf(`{"name":%q,"in":"header","required":true,"schema":{"type":"string"}}`, header)), func(o *rest.Options) {
+			o.Config.Credential, o.Config.Header, o.Secret = connector.CredentialStatic, "X-API-Key", "of the organisation"
+		})
+		a.must("x", `{}`)
+		if got := a.asked[0].Header.Values("X-Api-Key"); len(got) != 1 || got[0] != "of the organisation" {
+			t.Errorf("%s: %v", header, got)
+		}
+		if raw, _ := a.call("x", fmt.Sprintf(`{%q:"mine"}`, header)); !strings.Contains(raw, `"isError":true`) {
+			t.Errorf("%s: taken", header)
+		}
+	}
+}
+
 // Those that some server reads as a way up never go out, even encoded.
 func TestNoWayUp(t *testing.T) {
 	a := mount(t, operationWith("/x/{v}/y", `{"name":"v","in":"path","required":true}`))

@@ -3,7 +3,6 @@ package rest
 import (
 	"errors"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -228,7 +227,11 @@ func besides(in, siblings *node) *node {
 	out := object()
 	for _, m := range siblings.members {
 		if !annotations[m.name] {
-			siblings.add("allOf", list(in))
+			if all := siblings.get("allOf"); all != nil {
+				siblings.replace("allOf", list(append(all.items[:len(all.items):len(all.items)], in)...))
+			} else {
+				siblings.add("allOf", list(in))
+			}
 			return siblings
 		}
 		out.add(m.name, m.value)
@@ -277,42 +280,3 @@ func (c *converter) name(ref string) string {
 }
 
 var unsafeName = regexp.MustCompile(`[^A-Za-z0-9_.-]+`)
-
-// sound reports whether a keyword's value is of the kind that JSON Schema asks for. Published documents hold many that
-// are not; one of them would make clients refuse the whole tool, so it is left out.
-func sound(m member) bool {
-	switch m.name {
-	case "enum", "examples", "required":
-		return m.value.array
-	case "title", "description", "format", "contentEncoding", "contentMediaType":
-		return m.value != nil && strings.HasPrefix(string(m.value.scalar), `"`)
-	case "deprecated", "readOnly", "writeOnly", "uniqueItems":
-		return slices.Contains([]string{"true", "false"}, string(m.value.scalar))
-	case "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties":
-		f, err := strconv.ParseFloat(string(m.value.scalar), 64)
-		return err == nil && f >= 0 && (m.name != "multipleOf" || f > 0) && (m.name == "multipleOf" || f == float64(int64(f)))
-	case "minimum", "maximum":
-		_, err := strconv.ParseFloat(string(m.value.scalar), 64)
-		return err == nil
-	case "pattern":
-		return portable(m.value.str())
-	}
-	return true
-}
-
-// portable reports whether an expression means the same to all readers of JSON Schema. A client in JavaScript compiles
-// patterns strictly, and one that it refuses costs the whole list of tools.
-func portable(pattern string) bool {
-	if _, err := regexp.Compile(pattern); err != nil || strings.Contains(pattern, "(?") && !strings.Contains(pattern, "(?:") {
-		return false
-	}
-	for i := 0; i < len(pattern); i++ {
-		if pattern[i] != '\\' {
-			continue
-		}
-		if i++; i >= len(pattern) || !strings.ContainsRune(`dDwWsSbBtnrfv/\^$.*+?()[]{}|`, rune(pattern[i])) {
-			return false
-		}
-	}
-	return !strings.Contains(pattern, "[[:")
-}

@@ -64,6 +64,37 @@ func TestRecursion(t *testing.T) {
 	}
 }
 
+// A schema that judges a value by itself never comes to an end: its operation is left out, the others work. An answer
+// of such a schema is handed on unjudged.
+func TestEndless(t *testing.T) {
+	for _, endless := range []string{
+		`{"$ref":"#/components/schemas/A"}`, `{"$ref":"#/components/schemas/B"}`, `{"allOf":[{"$ref":"#/components/schemas/A"}]}`,
+		`{"anyOf":[{"type":"string"},{"oneOf":[{"$ref":"#/components/schemas/B"}]}]}`, `{"not":{"$ref":"#/components/schemas/A"}}`,
+		`{"type":"object","dependentSchemas":{"a":{"$ref":"#/components/schemas/A"}}}`,
+	} {
+		body := `"content":{"application/json":{"schema":{"$ref":"#/components/schemas/A"}}}`
+		a := mount(t, doc("3.1.0", `{"/a":{"post":{"operationId":"a","requestBody":{`+body+`},"responses":{}},"get":{"operationId":"b","responses":{"200":{"description":"",`+body+`}}}}}`,
+			`{"schemas":{"A":`+endless+`,"B":{"$ref":"#/components/schemas/A"}}}`))
+		if _, err := a.call("a", `{"body":{"a":1}}`); err == nil || !strings.Contains(err.Error(), "unknown tool") {
+			t.Errorf("%s: %v", endless, err)
+		}
+		if a.definition("b")["outputSchema"] != nil {
+			t.Errorf("%s: shown", endless)
+		}
+		a.must("b", `{}`)
+	}
+}
+
+// A reference keeps what it names, also beside an allOf of its own (OpenAPI 3.1 §4.8.24).
+func TestSiblings(t *testing.T) {
+	a := mount(t, doc("3.1.0", `{"/x":{"post":{"operationId":"x","requestBody":{"content":{"application/json":{"schema":{"$ref":"#/components/schemas/A","allOf":[{"required":["b"]}]}}}},"responses":{}}}}`,
+		`{"schemas":{"A":{"properties":{"b":{"type":"string"}}}}}`))
+	want := `{"type":"object","properties":{"body":{"allOf":[{"required":["b"]},{"properties":{"b":{"type":"string"}}}]}},"additionalProperties":false}`
+	if got := string(a.definition("x")["inputSchema"]); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 // Structured content is an object in all versions of MCP: what is none stands under "result".
 func TestOutputSchemas(t *testing.T) {
 	for _, tt := range []struct{ name, responses, want string }{

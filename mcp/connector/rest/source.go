@@ -134,7 +134,8 @@ func (s *Source) send(ctx context.Context, c *catalog, o *operation, call connec
 	if err != nil {
 		return nil, err
 	}
-	if err := s.identify(ctx, r.Header, call); err != nil {
+	sent, err := s.identify(ctx, r.Header, call)
+	if err != nil {
 		return nil, err
 	}
 	resp, err := s.http.Do(r)
@@ -144,14 +145,14 @@ func (s *Source) send(ctx context.Context, c *catalog, o *operation, call connec
 	}
 	defer resp.Body.Close()
 	s.answered()
-	return o.result(resp, s.config)
+	return o.result(resp, s.config, sent)
 }
 
-// identify says who asks: each header once, whatever stood there before.
-func (s *Source) identify(ctx context.Context, h http.Header, call connector.Call) error {
+// identify says who asks: each header once, whatever stood there before. It returns the credential.
+func (s *Source) identify(ctx context.Context, h http.Header, call connector.Call) (oauth.Secret, error) {
 	credential, err := s.credential(ctx, call)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if credential.Header != "" && credential.Value != "" {
 		h.Set(credential.Header, credential.Value.Reveal())
@@ -165,7 +166,7 @@ func (s *Source) identify(ctx context.Context, h http.Header, call connector.Cal
 		}
 	}
 	h.Set("User-Agent", "hostedmcp")
-	return nil
+	return credential.Value, nil
 }
 
 // credential is the call's own, or the static one.

@@ -75,8 +75,11 @@ func (c *converter) property(schema *node, description string) (*node, error) {
 	return out, nil
 }
 
-// finish adds what the schema refers to, and refuses one that no client would want to read.
+// finish adds what the schema refers to, and refuses one that no client would want to read, or could not.
 func (c *converter) finish(out *node, most int) (*node, error) {
+	if c.endless() {
+		return nil, errEndless
+	}
 	if len(c.defs.members) > 0 {
 		out.add("$defs", c.defs)
 	}
@@ -100,6 +103,9 @@ func (o *operation) outputSchema(d *document, op *node) (*node, error) {
 	out, err := c.convert(schema)
 	if err != nil {
 		return nil, err
+	}
+	if c.endless() {
+		return nil, nil // neither do we see whether it means an object
 	}
 	if !out.object || out.get("type").str() != "object" {
 		if !c.isObject(out) {

@@ -54,9 +54,10 @@ func (p *yamlParser) value(y *yaml.Node, depth int) (*node, error) {
 	return scalarOf(y)
 }
 
-// mapping reads an object; keys such as 200 and true are texts. A merge key stands for the members of another object.
+// mapping reads an object; keys such as 200 and true are texts. A merge key stands for the members of another object,
+// or of several; those of the object itself win wherever the key stands, so it is followed last.
 func (p *yamlParser) mapping(y *yaml.Node, depth int) (*node, error) {
-	n := &node{object: true}
+	n, merged := &node{object: true}, []*node(nil)
 	for i := 0; i+1 < len(y.Content); i += 2 {
 		key := y.Content[i]
 		value, err := p.value(y.Content[i+1], depth+1)
@@ -64,9 +65,7 @@ func (p *yamlParser) mapping(y *yaml.Node, depth int) (*node, error) {
 			return nil, err
 		}
 		if key.Tag == "!!merge" {
-			for _, m := range value.members {
-				n.add(m.name, m.value) // what stands in the object itself was or will be kept
-			}
+			merged = append(append(merged, value), value.items...)
 			continue
 		}
 		if key.Kind != yaml.ScalarNode {
@@ -74,6 +73,11 @@ func (p *yamlParser) mapping(y *yaml.Node, depth int) (*node, error) {
 		}
 		if !n.add(key.Value, value) {
 			return nil, fmt.Errorf("YAML, line %d: two members %q in one object", key.Line, key.Value)
+		}
+	}
+	for _, from := range merged {
+		for _, m := range from.members {
+			n.add(m.name, m.value)
 		}
 	}
 	return n, nil
