@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -395,8 +396,19 @@ func TestHistoryRestored(t *testing.T) {
 	if g := s.shown(s.id); g.Reason != oauth.Restored || g.State != "Being checked" || g.Kind != "trouble" {
 		t.Errorf("the page says %q %q", g.State, g.Reason)
 	}
+	// the command that restored it counted in a process of its own
+	over, end := context.WithCancel(t.Context())
+	end()
+	s.must(s.Auth.Run(over))
+	if n := s.metric("hostedmcp_events_total", map[string]string{"reason": "restored"}); n != 1 {
+		t.Errorf("the server that begins on it counts %v", n)
+	}
 	s.Clock.Advance(11 * time.Second)
 	s.renewed()
+	s.must(s.Auth.Run(over))
+	if n := s.metric("hostedmcp_events_total", map[string]string{"reason": "restored"}); n != 1 {
+		t.Errorf("once the provider has settled it: %v", n)
+	}
 	if s.noted(s.id, oauth.RefreshAhead) != 1 {
 		t.Error("the journal does not say refresh_ahead")
 	}

@@ -25,6 +25,7 @@ const (
 // Run sweeps, gives upstream tokens back and keeps idle grants alive, until ctx is done. A step that fails is logged
 // and comes again with the next round: nothing that is swept here may stop the server.
 func (s *Server) Run(ctx context.Context) error {
+	s.tellRestored()
 	ticker := time.NewTicker(loopEvery)
 	defer ticker.Stop()
 	for {
@@ -38,6 +39,18 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-s.wake:
 		}
 	}
+}
+
+// tellRestored says in log and metrics that a backup was put back and the provider has not settled all of it yet: the
+// command that did it had neither.
+func (s *Server) tellRestored() {
+	restored := s.store.RestoredAt() // in whole seconds
+	since, n, err := s.store.OldestDoubt()
+	if err != nil || n == 0 || since.Truncate(time.Second).After(restored) {
+		return
+	}
+	now := s.now()
+	s.observer.Event(storage.Event{At: now, Last: now, Count: 1, Reason: oauth.Restored})
 }
 
 // Step is one round of the loop. Its parts do not wait for each other's success: a provider that is down keeps no
