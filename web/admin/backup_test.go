@@ -52,6 +52,20 @@ func TestBackup(t *testing.T) {
 		if got = r.run("backup", path, "-force"); got.code != 0 {
 			t.Errorf("%+v", got)
 		}
+		for _, own := range []string{"hostedmcp.db", "master.key"} {
+			link, before := r.file("link-to-"+own), filepath.Join(r.opts.Dir, own)
+			r.must(os.Symlink(before, link))
+			is, err := os.Stat(before)
+			r.must(err)
+			for _, path := range []string{before, link} {
+				if got = r.run("backup", path, "-force"); got.code != 1 || !strings.Contains(got.err, "is the store itself, or its master key") {
+					t.Errorf("%s: %+v", path, got)
+				}
+			}
+			if now, err := os.Stat(before); err != nil || !os.SameFile(is, now) || is.Size() != now.Size() {
+				t.Errorf("%s was replaced", own)
+			}
+		}
 		if got = r.run("backup", filepath.Dir(path), "-force"); got.code != 1 || !strings.Contains(got.err, "is a folder") {
 			t.Errorf("%+v", got)
 		}

@@ -73,8 +73,26 @@ func (c *call) free(path string) error {
 	// the last good backup is not what a failing one should cost
 	case !c.opt.force:
 		return fmt.Errorf("%s is there already: name another file, or overwrite it with -force", path)
+	case c.ours(info):
+		return fmt.Errorf("%s is the store itself, or its master key: name another file", path)
 	}
 	return nil
+}
+
+// ours reports whether a file is one that the server lives by. Under a server that runs, a copy in the store's place
+// would leave it writing to a file without a name, and everything since would be gone at its next start.
+func (c *call) ours(info fs.FileInfo) bool {
+	if c.env.Options == nil {
+		return false
+	}
+	k := checker{o: c.env.Options()}
+	key, _ := k.keyPath()
+	for _, path := range []string{k.storePath(), key} {
+		if own, err := os.Stat(path); err == nil && os.SameFile(own, info) {
+			return true
+		}
+	}
+	return false
 }
 
 // save brings the copy to the disk and gives it its name. Of two at once, without -force, one wins.
