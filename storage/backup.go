@@ -16,6 +16,7 @@ import (
 const (
 	backupKey = "backup_at" // in meta of a backup: when it was made
 	copyBatch = 8 << 20     // bytes that one transaction writes of a copy
+	copySlack = 64 << 10    // bytes that a copy may be longer than it needs; bbolt's own 16 MB are for files that grow
 )
 
 // Backup writes the store to w as it is at one moment, while everything goes on; what was committed before the call is
@@ -65,6 +66,7 @@ func compact(ctx context.Context, tx *bolt.Tx, path string, at time.Time) error 
 		return err
 	}
 	db.NoSync = true // a copy that a crash leaves behind is of no use anyway
+	db.AllocSize = copySlack
 	err = tx.ForEach(func(name []byte, b *bolt.Bucket) error { return copyBucket(ctx, b, db, name) })
 	if err == nil && !at.IsZero() {
 		err = db.Update(func(tx *bolt.Tx) error {

@@ -34,6 +34,9 @@ func (h *harness) backup() string {
 	if info.Size() != n || n == 0 {
 		h.Errorf("Backup says %d bytes of %d", n, info.Size())
 	}
+	if used := h.Size(); n > used+1<<20 { // the copy is of what is used
+		h.Errorf("a backup of %d bytes, of which %d are used", n, used)
+	}
 	h.must(f.Close())
 	return path
 }
