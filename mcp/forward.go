@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
@@ -144,13 +145,12 @@ func (m *mounted) talkFor(ctx context.Context, k *call, params []byte) (connecto
 	if err != nil {
 		return connector.Call{}, nil, err
 	}
-	t := &talk{mount: m, call: k}
+	t := &talk{mount: m, call: k, grant: m.server.grants.note(k)}
 	c := connector.Call{
 		Method: k.method, Params: t.prepare(params), User: user, Credential: m.credential(k.caller.GrantID),
 		Modern: k.modern, Session: k.sessionID,
 		Peer: connector.Peer{Notify: t.notify, Ask: t.ask, Capabilities: k.clientCapabilities(), ProtocolVersion: k.clientVersion()},
 	}
-	m.server.grants.note(k)
 	return c, t, nil
 }
 
@@ -168,7 +168,7 @@ func (m *mounted) user(ctx context.Context, k *call) (connector.User, error) {
 	return u, nil
 }
 
-// run is one call under way at a connector.
+// run is one call under way at a connector. mu guards what stands below it.
 type run struct {
 	mount   *mounted
 	call    connector.Call
@@ -177,7 +177,14 @@ type run struct {
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	clock   *clock
+
+	mu   sync.Mutex
+	asks int  // questions that wait for a person; while there are any, the call has left the gate
+	over bool // it has left for good
 }
+
+// errGrantOver is the cause in the log of calls whose grant ended under them.
+var errGrantOver = errors.New("the grant has ended")
 
 // errTimeout is the cause in the log of calls that took longer than the connector's timeout.
 var errTimeout = errors.New("no answer within the timeout")
@@ -202,11 +209,16 @@ func (r *run) do() (out json.RawMessage, err error) {
 		if p := recover(); p != nil {
 			out, err = nil, fmt.Errorf("panic in connector %s: %v", r.mount.config.Name, p)
 		}
-		r.clock.stop()
+		r.leave()
 		r.cancel(nil)
-		r.mount.gate.leave(r.subject)
+		r.mount.server.grants.settle(r.mount, r.call.User.GrantID)
 		r.mount.metrics.took(time.Since(begun))
 	}()
+	defer context.AfterFunc(r.talk.grant, func() { r.cancel(errGrantOver) })()
+	// It may have ended while the call waited for its turn.
+	if r.talk.grant.Err() != nil {
+		return nil, connector.Unreachable(errGrantOver)
+	}
 	out, err = r.mount.source.Do(r.ctx, r.call)
 	// The connector only knows that it was told to stop.
 	if err != nil && errors.Is(context.Cause(r.ctx), errTimeout) {
@@ -218,13 +230,38 @@ func (r *run) do() (out json.RawMessage, err error) {
 	return out, err
 }
 
-// asked runs f, which waits for a person, with the clock standing and the place at the gate free for others.
+// asked runs f, which waits for a person, with the clock standing and the place at the gate free for others. Several
+// may wait at once, and some connectors ask after the answer.
 func (r *run) asked(f func()) {
-	r.clock.pause()
-	r.mount.gate.leave(r.subject)
-	defer func() {
+	r.waits(1)
+	defer r.waits(-1)
+	f()
+}
+
+// waits counts one more or less of those that wait.
+func (r *run) waits(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.asks
+	r.asks += n
+	switch {
+	case r.over:
+	case before == 0:
+		r.clock.pause()
+		r.mount.gate.leave(r.subject)
+	case r.asks == 0:
 		r.mount.gate.reenter(r.subject)
 		r.clock.resume()
-	}()
-	f()
+	}
+}
+
+// leave ends the call's time and its place at the gate.
+func (r *run) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = true
+	r.clock.stop()
+	if r.asks == 0 {
+		r.mount.gate.leave(r.subject)
+	}
 }

@@ -13,24 +13,34 @@ type grants struct {
 	idle   time.Duration // after which a grant without calls and sessions is forgotten
 
 	mu    sync.Mutex
-	known map[string]time.Time // grant to its last call
+	known map[string]*grantUse
 }
 
-// note says that a call of k goes to a connector.
-func (g *grants) note(k *call) {
+// grantUse is what is noted of one grant.
+type grantUse struct {
+	last time.Time       // of its calls
+	over context.Context // ends with the grant
+	end  context.CancelFunc
+}
+
+// note says that a call of k goes to a connector. The context that it returns ends with the grant.
+func (g *grants) note(k *call) context.Context {
 	id := k.caller.GrantID
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.known == nil {
-		g.known = map[string]time.Time{}
+		g.known = map[string]*grantUse{}
 	}
-	_, known := g.known[id]
-	g.known[id] = time.Now()
-	if known {
-		return
+	use := g.known[id]
+	if use == nil {
+		use = &grantUse{}
+		use.over, use.end = context.WithCancel(context.Background())
+		g.known[id] = use
+		principal := k.caller.principal
+		g.server.background.start(func() { g.follow(id, principal) })
 	}
-	principal := k.caller.principal
-	g.server.background.start(func() { g.follow(id, principal) })
+	use.last = time.Now()
+	return use.over
 }
 
 // follow waits for the end of a grant, or until nobody has used it for long.
@@ -51,6 +61,7 @@ func (g *grants) follow(id, principal string) {
 			}
 		case <-ended:
 			g.mu.Lock()
+			g.known[id].end()
 			delete(g.known, id)
 			g.mu.Unlock()
 		}
@@ -68,9 +79,20 @@ func (g *grants) forget(id, principal string) bool {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if time.Since(g.known[id]) < g.idle {
+	if time.Since(g.known[id].last) < g.idle {
 		return false
 	}
 	delete(g.known, id)
 	return true
+}
+
+// settle is for what was on its way to a connector while its grant ended: it may have begun something there after the
+// connector was told. It is told again.
+func (g *grants) settle(m *mounted, id string) {
+	g.mu.Lock()
+	known := g.known[id] != nil
+	g.mu.Unlock()
+	if !known {
+		m.source.EndGrant(id)
+	}
 }

@@ -174,6 +174,7 @@ func (m *mounted) watch(ctx context.Context, l *listener, uris []string) {
 			l.tell(method, params)
 		}
 	}
+	defer m.server.grants.settle(m, c.User.GrantID)
 	if _, err := m.source.Do(ctx, c); err != nil && ctx.Err() == nil {
 		m.server.log.Debug("connector does not tell of updates", "connector", m.config.Name, "cause", err)
 	}

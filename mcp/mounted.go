@@ -177,6 +177,7 @@ func (m *mounted) look(ctx context.Context, k *call) (*view, error) {
 		return nil, err
 	}
 	c.Peer.Ask = nil
+	defer m.server.grants.settle(m, k.caller.GrantID)
 	catalog, err := m.source.Catalog(ctx, &c)
 	if err != nil {
 		m.server.log.Debug("connector offers nothing now", "connector", m.config.Name, "cause", err)

@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strings"
 
 	"hostedmcp/auth/oauth"
@@ -97,7 +98,7 @@ func (m *mounted) absent(name string) *Tool {
 	if rule.Hidden || own == "" || len(name) > maxToolName {
 		return nil
 	}
-	t := &Tool{Name: name, mount: m, own: own, Scopes: m.whole.Scopes}
+	t := &Tool{Name: name, mount: m, own: own, Scopes: m.whole.Scopes, Provider: m.provider}
 	t.Call = m.unavailable
 	return t
 }
@@ -135,7 +136,8 @@ func (s *Server) findResource(ctx context.Context, k *call, uri string) (*target
 	}
 	var found *mounted
 	best, several := -1, false
-	for _, v := range s.lookAll(ctx, k, mounts) {
+	views := s.lookAll(ctx, k, mounts)
+	for _, v := range views {
 		fit := v.fit(uri)
 		switch {
 		case fit > best:
@@ -143,6 +145,11 @@ func (s *Server) findResource(ctx context.Context, k *call, uri string) (*target
 		case fit == best && fit == 0:
 			several = true
 		}
+	}
+	if found == nil && len(views) < len(mounts) && slices.ContainsFunc(mounts, func(m *mounted) bool { return m.provider }) {
+		// It may be one that shows nothing without the user's token: trouble with that is not "there is none".
+		_, err := k.caller.UpstreamToken(ctx)
+		return nil, err
 	}
 	// Of several that might have it none is asked: a URI can hold what is not for everybody to read.
 	if found == nil || several {

@@ -114,7 +114,12 @@ var errSilent = errors.New("the client is not listening")
 // ask sends a request to the client, on the stream of the call that it belongs to, and waits for the answer.
 func (p *sessionPeer) ask(ctx context.Context, k *call, method string, params json.RawMessage) (json.RawMessage, error) {
 	id, answer := p.expect()
+	if answer == nil {
+		return nil, clientError(errParked)
+	}
 	defer p.forget(id)
+	ctx, cancel := context.WithTimeoutCause(ctx, parkedFor, errParked)
+	defer cancel()
 	message := []byte(`{"jsonrpc":"2.0","id":"` + id + `","method":` + string(quote(method)) + `,"params":` + string(params) + `}`)
 	if k.stream.writer.event(message) != nil && !p.tell(message) {
 		return nil, clientError(errSilent)
@@ -133,10 +138,16 @@ func (p *sessionPeer) ask(ctx context.Context, k *call, method string, params js
 	}
 }
 
-// expect makes an id and the place where its answer arrives.
+// maxAsks bounds the questions of one session that wait for an answer: the calls behind them have left the gate.
+const maxAsks = 64
+
+// expect makes an id and the place where its answer arrives, which is nil if too many are waited for.
 func (p *sessionPeer) expect() (string, chan message) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if len(p.asks) >= maxAsks {
+		return "", nil
+	}
 	if p.asks == nil {
 		p.asks = map[string]chan message{}
 	}

@@ -211,6 +211,9 @@ func (ss *sessions) close(s *session) {
 			ss.ended(s.id)
 		}
 		s.sdk.Close() // waits for handlers whose callers have gone
+		if s.id != "" {
+			ss.ended(s.id) // again, for what these have begun meanwhile
+		}
 		ss.mu.Lock()
 		defer ss.mu.Unlock()
 		ss.shut()

@@ -16,9 +16,10 @@ import (
 // call of the modern era that asked something goes on with another request of the same client.
 type talk struct {
 	mount *mounted
-	run   *run          // nil for what is not a call
-	conv  *conversation // of the modern era
-	token string        // the progress token that the connector knows; "" = the client wants no progress
+	run   *run            // nil for what is not a call
+	grant context.Context // ends with the grant of the call
+	conv  *conversation   // of the modern era
+	token string          // the progress token that the connector knows; "" = the client wants no progress
 
 	mu     sync.Mutex
 	call   *call
@@ -43,13 +44,41 @@ const (
 // ourMeta begins the members of `_meta` in which connectors look for identities. From outside none may come.
 const ourMeta = "hostedmcp/"
 
+// judged are the names of parameters by which this server decides. Some readers of JSON take "Name" for one of them and
+// the last of both for the value: Go's encoding/json does. A connector that reads so would act on what nobody judged.
+var judged = []string{"_meta", "name", "uri", "ref", "type", "level", "cursor", "arguments", "notifications", "requestState", "inputResponses"}
+
+// misspelt reports whether name is one of names to such readers alone.
+func misspelt(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return n != name && strings.EqualFold(n, name) })
+}
+
+// withoutMisspelt returns the reference of completion/complete as a connector may see it.
+func withoutMisspelt(ref []byte) []byte {
+	out, err := edit(ref, func(name string, value []byte) []byte {
+		if misspelt(judged, name) {
+			return nil
+		}
+		return value
+	})
+	if err != nil {
+		return ref // no object: the connector says what it thinks of that
+	}
+	return out
+}
+
 // prepare returns params as the connector may see them.
 func (t *talk) prepare(params []byte) json.RawMessage {
 	if params == nil {
 		return nil
 	}
 	out, err := edit(params, func(name string, value []byte) []byte {
-		if name != "_meta" {
+		switch {
+		case misspelt(judged, name):
+			return nil
+		case name == "ref":
+			return withoutMisspelt(value)
+		case name != "_meta":
 			return value
 		}
 		meta, err := edit(value, t.cleanMeta)
@@ -67,7 +96,10 @@ func (t *talk) prepare(params []byte) json.RawMessage {
 // cleanMeta decides about one member of a request's `_meta`.
 func (t *talk) cleanMeta(name string, value []byte) []byte {
 	switch {
-	case strings.HasPrefix(strings.ToLower(name), ourMeta), slices.Contains(ownMeta, name):
+	// upper case first: it knows letters of which lower case does not (U+017F)
+	case strings.HasPrefix(strings.ToLower(strings.ToUpper(name)), ourMeta), slices.Contains(ownMeta, name):
+		return nil
+	case misspelt(ownMeta, name), misspelt([]string{metaProgress, metaLogLevel}, name):
 		return nil
 	case name == metaProgress:
 		t.theirs, t.token = value, "hm"+strconv.FormatUint(tokens.Add(1), 36)
