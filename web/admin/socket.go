@@ -23,6 +23,8 @@ const (
 	maxSocketPath = 107
 	// dialWait is how long a server may take to accept; one that lives does so at once.
 	dialWait = time.Second
+	// lockWait is how long another start may take over the same folder: to dial a stale socket, and to make a new one.
+	lockWait = 3 * time.Second
 )
 
 // Listen opens the operator's socket at path, with mode 0600, and makes its folder (0700) if there is none. A socket
@@ -95,12 +97,26 @@ func checkFolder(dir string) error {
 func lockFolder(dir string) (unlock func(), err error) {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err == nil {
-		err = unix.Flock(fd, unix.LOCK_EX)
+		err = flockSoon(fd)
+	}
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("admin.socket: another process keeps the folder %s locked: stop it (fuser %s names it), or chmod 700 %s",
+			dir, dir, dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("admin.socket: the folder %s cannot be locked (%w): set admin.socket to a path on a local disk", dir, err)
 	}
 	return func() { _ = unix.Close(fd) }, nil
+}
+
+// flockSoon takes the lock, or gives up: who may read the folder may lock it, and a start must not wait for a stranger.
+func flockSoon(fd int) (err error) {
+	for end := time.Now().Add(lockWait); ; time.Sleep(lockWait / 50) {
+		if err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // clearWay removes what a killed server left. Only a refused connection is proof that nobody listens: a full queue or

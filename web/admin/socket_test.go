@@ -151,6 +151,25 @@ func TestListenRefuses(t *testing.T) {
 	}
 }
 
+// Who may read the folder may lock it: the start says so, and does not wait for ever.
+func TestListenLocked(t *testing.T) {
+	dir := shortDir(t)
+	fd, err := syscall.Open(dir, syscall.O_RDONLY|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	if err := syscall.Flock(fd, syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := admin.Listen(filepath.Join(dir, "s")); err == nil || !strings.Contains(err.Error(), "another process keeps the folder") {
+		if l != nil {
+			l.Close()
+		}
+		t.Errorf("%v", err)
+	}
+}
+
 // What a killed server leaves is replaced.
 func TestListenReplacesStale(t *testing.T) {
 	path := filepath.Join(shortDir(t), "s")
