@@ -3,7 +3,7 @@
 import fs from 'node:fs';
 import http from 'node:http';
 import { execFile } from 'node:child_process';
-import { BIN, browse, Client, Hosted, Jar, sleep, Tap, until } from './lib.mjs';
+import { BIN, browse, Client, Hosted, Jar, leaks, sleep, Tap, until } from './lib.mjs';
 import { forms } from '../kit/browser.mjs';
 
 export const life = 3; // seconds of Keycloak's access tokens: so long after a renewal a call asks Keycloak again
@@ -13,6 +13,7 @@ export class Site {
   static async make(admin, name, o = {}) {
     const s = new Site();
     s.people = [];
+    s.said = []; // outputs of commands, and pages: no secret stands in one
     s.counted = {}; // events by reason, when they were last looked at
     s.realm = await admin.realm(name, { accessTokenLifespan: life, ...o.realm });
     if (o.client) await s.realm.setClient(o.client);
@@ -51,8 +52,10 @@ export class Site {
 
   // ------------------------------------------------------------ commands
   run(...args) {
-    return new Promise((done) => execFile(BIN, [...args, '-config', this.hosted.config], { maxBuffer: 1 << 24 },
-      (err, out, errors) => done({ code: err ? err.code : 0, out, errors })));
+    return new Promise((done) => execFile(BIN, [...args, '-config', this.hosted.config], { maxBuffer: 1 << 24 }, (err, out, errors) => {
+      this.said.push([args.join(' '), out + errors]);
+      done({ code: err ? err.code : 0, out, errors });
+    }));
   }
   async json(...args) {
     const r = await this.run(...args, '-json');
@@ -81,6 +84,7 @@ export class Site {
       for (const line of r.headers['set-cookie'] ?? []) jar.set(url, line, () => {});
       let text = '';
       for await (const part of r) text += part;
+      this.said.push([where, text]);
       done({ status: r.statusCode, text });
     }).on('error', failed).end(form && String(new URLSearchParams(form))));
   }
@@ -97,6 +101,7 @@ export class Site {
   async metric(name, labels = '') {
     const [, at] = fs.readFileSync(this.hosted.config, 'utf8').match(/\[metrics\]\nlisten = "([^"]+)"/);
     const text = await (await fetch(`http://${at}/metrics`)).text();
+    this.said.push(['/metrics', text]);
     const line = text.split('\n').find((l) => l.startsWith(`${name}${labels ? `{${labels}}` : ''} `));
     return line ? Number(line.split(' ').pop()) : 0;
   }
@@ -104,6 +109,14 @@ export class Site {
     return fs.readFileSync(this.hosted.log, 'utf8').split('\n').some((l) => {
       try { const e = JSON.parse(l); return e.reason === reason && (e.grant === p.id || (reason === 'restored' && e.msg === 'event')); } catch { return false; }
     });
+  }
+
+  // leaks looks for every token that was seen, and for the client secret, in all that was said and written.
+  leaks() {
+    const secrets = new Map([...this.tap.secrets, ...this.people.flatMap((p) => [...p.client.own])]);
+    const answers = this.people.flatMap((p) => p.client.answers);
+    return [...leaks([...this.said, ...this.hosted.files()], secrets), ...leaks(answers, this.tap.secrets),
+      ...leaks([...this.said, ...answers, ...this.hosted.files()], new Map([['hostedmcp-test-secret', 'the client secret']]))];
   }
 
   // told holds the surfaces of the running server to one reason for one connection; what disagrees is in the answer.
