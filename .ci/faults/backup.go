@@ -47,7 +47,11 @@ func backups(r *run) error {
 			return fmt.Errorf("backup %d: %w", i+1, err)
 		}
 	}
-	return b.inPlace()
+	if err := b.inPlace(); err != nil {
+		return err
+	}
+	r.say("%d requests while %d backups were made, %d lost", b.fleet.sent.Load(), len(b.copies), b.fleet.lost.Load())
+	return nil
 }
 
 type backedUp struct {
@@ -74,8 +78,8 @@ type connection struct {
 	reason                     string // of its end
 }
 
-// comingAndGoing is how many connections begin, and how many end, with each backup.
-const comingAndGoing = 3
+// coming is how many connections begin with each backup, going how many of those end at most.
+const coming, going = 4, 2
 
 func (r *run) newBackups() (*backedUp, error) {
 	b := &backedUp{run: r, ledger: newLedger(), next: r.clients}
@@ -83,7 +87,7 @@ func (r *run) newBackups() (*backedUp, error) {
 	behaviour := rotationBehaviour(authtest.RotationNone)
 	b.ledger.watch(&behaviour)
 	var err error
-	if b.provider, err = r.newProvider(r.clients+(r.rounds+2)*3*comingAndGoing, behaviour); err != nil {
+	if b.provider, err = r.newProvider(r.clients+(r.rounds+2)*3*coming, behaviour); err != nil {
 		return nil, err
 	}
 	b.ledger.provider = b.provider
@@ -114,7 +118,7 @@ func (b *backedUp) settings() settings {
 
 // traffic lets connections come, and others of those go: by their client, or by an operator.
 func (b *backedUp) traffic() {
-	for range comingAndGoing {
+	for range coming {
 		c := &connection{client: b.newClient(b.server, b.next, userName(b.next), b.fleet.clients[0].HTTP.Transport), begun: time.Now()}
 		b.next++
 		if err := c.login(); err != nil {
@@ -125,8 +129,8 @@ func (b *backedUp) traffic() {
 		b.connections = append(b.connections, c)
 	}
 	strangers := slices.DeleteFunc(slices.Clone(b.connections[len(b.fleet.clients):]), func(c *connection) bool { return !c.ending.IsZero() })
-	for i := range min(comingAndGoing-1, len(strangers)) {
-		if err := b.end(strangers[i], i%2 == 0); err != nil {
+	for i, n := range b.rand.Perm(len(strangers))[:min(going, len(strangers))] {
+		if err := b.end(strangers[n], i%2 == 0); err != nil {
 			b.violation("end: %v", err)
 		}
 	}
@@ -210,7 +214,7 @@ func (b *backedUp) place(name string) (*server, error) {
 }
 
 func (b *backedUp) restorable(file string) {
-	at, err := b.place(filepath.Base(file))
+	at, err := b.place("place-" + filepath.Base(file))
 	if err == nil {
 		_, err = at.do("restore", file)
 	}

@@ -133,9 +133,9 @@ func (o *operator) refusals(round int) {
 	for _, row := range []struct {
 		form   map[string][]string
 		path   string
-		reason string // of the request; "" = the first word of its connection's story
+		reason string
 	}{
-		{form("grant_type", "refresh_token", "refresh_token", gone.Refresh, "client_id", gone.ID), "/token", "grant_ended"},
+		{form("grant_type", "refresh_token", "refresh_token", gone.Refresh, "client_id", gone.ID), "/token", "admin_revoked"},
 		{form("grant_type", "refresh_token", "refresh_token", forged, "client_id", gone.ID), "/token", "refresh_invalid"},
 		{form("grant_type", "authorization_code", "code", fmt.Sprintf("made-up-%d", round), "client_id", gone.ID,
 			"redirect_uri", gone.RedirectURI, "code_verifier", strings.Repeat("v", 43)), "/token", "code_invalid"},
@@ -151,7 +151,7 @@ func (o *operator) refusals(round int) {
 			!strings.HasPrefix(e.Refused[0].Headline, row.reason+":") {
 			o.violation("explain of a request refused for %s: %+v, %v", row.reason, e, err)
 		}
-		if about := len(e.Stories); (about == 1 && e.Stories[0].Reason == "admin_revoked") != (row.reason == "grant_ended") {
+		if about := len(e.Stories); (about == 1 && e.Stories[0].Reason == "admin_revoked") != (row.reason == "admin_revoked") {
 			o.violation("explain of %s tells of %d connections: %+v", row.reason, about, e.Stories)
 		}
 	}

@@ -71,12 +71,12 @@ type transcript struct {
 }
 
 // text is something that was shown to somebody.
-type text struct{ from, said string }
+type text struct{ from, said, owner string }
 
 func (t *transcript) add(from, said string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.texts = append(t.texts, text{from, said})
+	t.texts = append(t.texts, text{from: from, said: said})
 }
 
 // grantLine is what this program reads of a line of grants list.

@@ -105,7 +105,7 @@ func (o *rotating) round(i int) error {
 	var tracer *exec.Cmd
 	if o.strace {
 		var err error
-		if tracer, err = o.attach(i / len(keys)); err != nil {
+		if tracer, err = o.attach(key, i/len(keys)); err != nil {
 			return err
 		}
 	}
@@ -143,19 +143,22 @@ func (o *rotating) round(i int) error {
 	return nil
 }
 
-// steps of a rotation, and of what goes on beside it; counted from the moment at which strace is there.
-var stepsOfRotation = []systemCall{
-	{"rename,renameat,renameat2", 2}, {"link,linkat", 1}, {"fsync", 3}, {"fdatasync", 5}, {"pwrite64", 9}, {"openat", 3},
-	{"fchmod,fchmodat", 2}, {"write", 7},
+// Steps of a rotation, and of what goes on beside it, counted from the moment at which strace is there. A key file is
+// replaced by the first ones; commits are all that the other rotations are made of.
+var stepsOfRotation = map[string][]systemCall{
+	"master":  {{"rename,renameat,renameat2", 2}, {"link,linkat", 1}, {"fsync", 3}, {"fchmod,fchmodat", 2}, {"fdatasync", 9}, {"pwrite64", 40}},
+	"data":    {{"fdatasync", 15}, {"pwrite64", 60}},
+	"signing": {{"fdatasync", 7}, {"pwrite64", 30}, {"write", 20}},
 }
 
 // attach has strace kill the running server at a system call of the rotation that follows.
-func (o *rotating) attach(n int) (*exec.Cmd, error) {
+func (o *rotating) attach(key string, n int) (*exec.Cmd, error) {
 	if err := needStrace(); err != nil {
 		return nil, err
 	}
-	call := stepsOfRotation[n%len(stepsOfRotation)]
-	k := 1 + n/len(stepsOfRotation)%call.most
+	calls := stepsOfRotation[key]
+	call := calls[n%len(calls)]
+	k := 1 + n/len(calls)*7%call.most // 7 meets every k in the long run, and spreads in a short one
 	log := filepath.Join(o.dir, "strace.log")
 	os.Remove(log)
 	said, err := os.Create(log)

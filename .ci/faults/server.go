@@ -61,6 +61,10 @@ func (r *run) newServer(name string, s settings) (*server, error) {
 		run: r, name: name, dir: dir, data: s.data, listen: listen, url: cmp.Or(s.public, "http://"+listen),
 		config: filepath.Join(dir, "config.toml"), scrape: "http://" + metrics + "/metrics",
 	}
+	if s.issuer != "" { // else there is a demo provider
+		s.provider = append([]string{fmt.Sprintf("issuer = %q\nclient_id = %q\nclient_secret_file = %q", s.issuer, s.clientID,
+			filepath.Join(dir, "secret"))}, s.provider...)
+	}
 	text := fmt.Sprintf(`public_url = %q
 listen = %q
 data_dir = %q
@@ -79,14 +83,11 @@ pending_per_address = 10000
 grants_per_user = 1000
 register_max = 1000000
 [provider]
-issuer = %q
-client_id = %q
-client_secret_file = %q
 %s
 [tokens]
 %s
 %s
-`, srv.url, listen, s.data, metrics, cmp.Or(s.level, "info"), s.issuer, s.clientID, filepath.Join(dir, "secret"),
+`, srv.url, listen, s.data, metrics, cmp.Or(s.level, "info"),
 		strings.Join(s.provider, "\n"), strings.Join(s.tokens, "\n"), strings.Join(s.more, "\n"))
 	for file, content := range map[string]string{srv.config: text, filepath.Join(dir, "secret"): s.secret} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
