@@ -42,7 +42,7 @@ var happened = map[oauth.Reason]string{
 	oauth.UpstreamBadAnswer:    "{P} gave answers that cannot be read{FOR}.",
 	oauth.UpstreamInDoubt:      "An answer of {P} was lost on the way; the sign-in there was in doubt{FOR}.",
 	oauth.UpstreamSuspect:      "{P} refused to renew, in words that may mean a fault of its own{FOR}. It is asked again before it is believed.",
-	oauth.UpstreamConfig:       "{P} refused this server, not the user{FOR}: a setting is wrong.",
+	oauth.UpstreamConfig:       "{P} refused this server (not the user){FOR}: a setting is wrong.",
 	oauth.SubjectChanged:       "{P} named another person for this connection. It is stopped until an administrator has looked.",
 	oauth.StorageUnavailable:   "This server cannot save at the moment.",
 	oauth.ClockJump:            "The clock of this server is wrong. Until it is right, nothing ends by time.",

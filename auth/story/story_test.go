@@ -230,6 +230,8 @@ func TestWrongDatabase(t *testing.T) {
 		in.Upstream.Trouble, in.Upstream.TroubleSince = reason, at(time.Minute)
 		if out := text(t, story.Tell(in)); !strings.Contains(out, "wrong or empty database") || !strings.Contains(out, "Realm settings > Keys > Providers") {
 			t.Errorf("%s: %s", reason, out)
+		} else if reason == oauth.UpstreamConfig && !strings.Contains(out, " refused this server (not the user) for 1 minute: a setting is wrong.") {
+			t.Errorf("%s", out)
 		}
 	}
 }
