@@ -22,7 +22,7 @@ var (
 
 // Catalog reads what the server offers to the caller: all pages of all lists that its capabilities name.
 func (s *source) Catalog(ctx context.Context, c *connector.Call) (connector.Catalog, error) {
-	catalog, err := s.catalog(ctx, c)
+	catalog, err := s.catalog(ctx, s.catalogCall(c))
 	if err != nil {
 		return connector.Catalog{}, s.fault(err)
 	}

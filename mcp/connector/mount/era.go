@@ -30,9 +30,10 @@ var (
 // era is what the server was found to speak. A server does not change it while it runs; a new one behind the same
 // name is found out by its refusals.
 type era struct {
-	mu     sync.Mutex
-	known  bool
-	modern bool
+	mu      sync.Mutex
+	known   bool
+	modern  bool
+	without bool // it is modern and keeps no sessions of the older era besides
 }
 
 func (e *era) get() (known, modern bool) {
@@ -55,11 +56,102 @@ func (e *era) learn(modern bool) {
 func (e *era) forget() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.known = false
+	e.known, e.without = false, false
 }
 
-// dial makes a link and finds out the era if it is not known (MCP 2026-07-28 "Versioning", "Backward Compatibility").
+// noSessions remembers that the server keeps none; keeps says whether it may.
+func (e *era) noSessions() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.without = true
+}
+
+func (e *era) keeps() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.without
+}
+
+// dial makes a link: of the newer era where the server speaks it, but for a client's session one of the older, if the
+// server speaks both. What a tool asks in mid-call, and what a session remembers, is then as if the client were there
+// itself.
 func (s *source) dial(ctx context.Context, owner string, from *connector.Call) (*link, error) {
+	if from == nil || from.Session == "" {
+		return s.greet(ctx, owner, from)
+	}
+	var l *link
+	if !s.era.isModern() {
+		var err error
+		if l, err = s.greet(ctx, owner, from); err != nil || !l.modern {
+			return l, err
+		}
+	}
+	kept := s.session(ctx, owner, from)
+	switch {
+	case kept != nil && l != nil:
+		l.close(errEnded)
+		return kept, nil
+	case kept != nil:
+		return kept, nil
+	case l != nil:
+		return l, nil
+	}
+	return s.greet(ctx, owner, from)
+}
+
+// session makes a link of the older era to a server of the newer; nil = it keeps no session. Over HTTP one without an
+// id is none: there the server could not ask anything, which in the newer era it can.
+func (s *source) session(ctx context.Context, owner string, from *connector.Call) *link {
+	if !s.era.keeps() {
+		return nil
+	}
+	l, err := s.open(ctx, owner, from)
+	if err != nil {
+		return nil
+	}
+	l.speak(false)
+	err = l.initialize(ctx, from)
+	w, overHTTP := l.wire.(*httpWire)
+	if err == nil && (!overHTTP || w.sessionID() != "") {
+		return l
+	}
+	l.close(errEnded)
+	if ctx.Err() == nil && !isTrouble(err) {
+		s.era.noSessions()
+	}
+	return nil
+}
+
+// isTrouble reports whether err says nothing about eras: no way to the server, or not for this caller.
+func isTrouble(err error) bool {
+	var status refusal
+	if errors.As(err, &status) {
+		return status.trouble() || status.code == 401 || status.code == 403 || status.code == 429
+	}
+	return errors.As(err, new(unreachable))
+}
+
+// catalogCall is on whose behalf a catalog is read. Definitions are pinned, so those of a server that speaks both eras
+// must not depend on the era of who asks first; but a session's own child whose lists have changed is alone with that.
+func (s *source) catalogCall(c *connector.Call) *connector.Call {
+	if c == nil || c.Session == "" || !s.era.isModern() || s.http == nil && s.hasChanged(c) {
+		return c
+	}
+	shared := *c
+	shared.Session = ""
+	return &shared
+}
+
+// hasChanged reports whether the lists of the caller's link have changed since it was made.
+func (s *source) hasChanged(c *connector.Call) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sl := s.slots[s.key(c)]
+	return sl != nil && sl.link != nil && sl.link.changed.Load()
+}
+
+// greet makes a link and finds out the era if it is not known (MCP 2026-07-28 "Versioning", "Backward Compatibility").
+func (s *source) greet(ctx context.Context, owner string, from *connector.Call) (*link, error) {
 	known, modern := s.era.get()
 	l, err := s.open(ctx, owner, from)
 	if err != nil {
@@ -142,7 +234,6 @@ func (l *link) isModern(ctx context.Context, from *connector.Call) (bool, error)
 		limit = min(limit/4, probeLimit)
 	}
 	out := l.ask(ctx, methodDiscover, nil, from, limit)
-	var status refusal
 	switch {
 	case out.err == nil:
 		o := objectOf(out.result)
@@ -156,9 +247,7 @@ func (l *link) isModern(ctx context.Context, from *connector.Call) (bool, error)
 		return false, context.Cause(ctx)
 	case l.src.http == nil:
 		return false, nil
-	case errors.As(out.err, new(unreachable)), errors.Is(out.err, errTimeout):
-		return false, out.err
-	case errors.As(out.err, &status) && (status.trouble() || status.code == 401 || status.code == 403 || status.code == 429):
+	case isTrouble(out.err), errors.Is(out.err, errTimeout):
 		return false, out.err
 	}
 	return false, nil

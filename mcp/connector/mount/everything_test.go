@@ -16,12 +16,9 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
-// everything is a real server of the SDK that tells and asks all that one can. era is "legacy" or "modern".
+// everything is a real server of the SDK that tells and asks all that one can. era is "legacy", "modern" or "both".
 func everything(era string) *sdk.Server {
-	versions := []string{"2025-11-25", "2025-06-18", "2025-03-26"}
-	if era == "modern" {
-		versions = []string{"2026-07-28"}
-	}
+	versions := map[string][]string{"legacy": {"2025-11-25", "2025-06-18", "2025-03-26"}, "modern": {"2026-07-28"}}[era]
 	s := sdk.NewServer(&sdk.Implementation{Name: "everything", Version: "1"}, &sdk.ServerOptions{
 		Instructions: "ask <anything> & more", PageSize: 3, SupportedProtocolVersions: versions,
 		SubscribeHandler:   func(context.Context, *sdk.SubscribeRequest) error { return nil },

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hostedmcp/mcp/connector"
@@ -42,7 +43,8 @@ type link struct {
 	last  *connector.Call               // the newest, which also speaks for the link between calls
 	level string                        // logging level set upstream; "" = never
 
-	retired bool // it takes no new calls
+	retired bool        // it takes no new calls
+	changed atomic.Bool // a list has, since it was made
 }
 
 // errEnded is why calls end with their link.

@@ -22,14 +22,15 @@ func TestMain(m *testing.M) {
 
 // children are the programs that the test binary can be, by their first argument.
 var children = map[string]func(args []string){
-	"serve-legacy": func([]string) { serveStdio("legacy") },
-	"serve-modern": func([]string) { serveStdio("modern") },
+	"serve-legacy": func([]string) { serveStdio(everything("legacy")) },
+	"serve-modern": func([]string) { serveStdio(everything("modern")) },
+	"serve-both":   func([]string) { serveStdio(demanding()) },
 	"raw":          rawChild,
 	"parent":       parentChild,
 }
 
-func serveStdio(era string) {
-	if err := everything(era).Run(context.Background(), &sdk.StdioTransport{}); err != nil {
+func serveStdio(s *sdk.Server) {
+	if err := s.Run(context.Background(), &sdk.StdioTransport{}); err != nil {
 		os.Exit(1)
 	}
 }

@@ -104,6 +104,7 @@ func isListChange(method string) bool { return strings.HasSuffix(method, "/list_
 // noteChange makes the catalog be read again after a list_changed.
 func (l *link) noteChange(method string) {
 	if isListChange(method) {
+		l.changed.Store(true)
 		l.src.changed()
 	}
 }
