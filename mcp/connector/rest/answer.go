@@ -17,18 +17,23 @@ import (
 	"hostedmcp/mcp/connector"
 )
 
-// maxErrorText is how much of an error's body a model gets to read.
+// What a model reads costs its context, so each answer becomes the shortest thing that still says all: JSON without white
+// space once as text and once as structure, a refusal as status and body, a file as a resource.
+
+// maxErrorText is how much of an error's body a model gets to read, in bytes: some APIs answer with a whole page.
 const maxErrorText = 16 << 10
 
 // result makes a tool's result of an API's answer. What the API refuses is a result with isError, in its own words
 // behind the status: the model can act on it (MCP "Tool execution errors").
 func (o *operation) result(resp *http.Response, config connector.Config, sent oauth.Secret) (json.RawMessage, error) {
+	// counted behind the unpacking of the transport: a small gzip can mean a large answer
 	content, err := io.ReadAll(io.LimitReader(resp.Body, config.MaxBytes+1))
 	content = withoutSecret(content, sent)
 	switch {
 	case err != nil:
 		return nil, connector.Unreachable(fmt.Errorf("answer of %s %s: %w", o.method, o.path, withoutURL(err)))
 	case int64(len(content)) > config.MaxBytes:
+		// no part of it: half a list looks like a whole one
 		return failed(o.tooLarge(config.MaxBytes)), nil
 	case resp.StatusCode >= 300:
 		return failed(refused(resp, content)), nil
@@ -38,6 +43,7 @@ func (o *operation) result(resp *http.Response, config connector.Config, sent oa
 	if len(content) == 0 {
 		return o.empty(resp), nil
 	}
+	// an answer that does not say what it is may still be what the document promises
 	if isJSON(mediaType) || mediaType == "" && json.Valid(content) {
 		return o.structured(resp, content, config)
 	}
@@ -58,9 +64,11 @@ func withoutSecret(content []byte, sent oauth.Secret) []byte {
 // refused says what the API said no with.
 func refused(resp *http.Response, content []byte) string {
 	s := fmt.Sprintf("HTTP %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	// a date or a number of seconds (RFC 9110 §10.2.3); what is longer is neither
 	if after := resp.Header.Get("Retry-After"); after != "" && len(after) < 40 {
 		s += "\nRetry-After: " + printable(after)
 	}
+	// Where to is not said: a model that knows another address may try it with another tool.
 	if place := resp.Header.Get("Location"); place != "" && resp.StatusCode < 400 {
 		s += "\nThe API points elsewhere, and is not followed there."
 	}
@@ -107,6 +115,7 @@ func (o *operation) structured(resp *http.Response, content []byte, config conne
 	if next := o.next(resp); next != "" {
 		blocks.items = append(blocks.items, textBlock(next))
 	}
+	// clients were shown the wrapping in the output schema; without one, any structure must still be an object
 	if o.wrapped || value.scalar[0] != '{' {
 		value = object(member{"result", value})
 	}
@@ -159,7 +168,7 @@ func distinctNames(d *json.Decoder) error {
 // promised judges an answer by the output schema that clients were shown.
 func (o *operation) promised(value *node) error {
 	judge := o.output()
-	if judge == nil {
+	if judge == nil { // nothing was promised, or nothing that we can judge
 		return nil
 	}
 	var v any
@@ -174,6 +183,7 @@ func (o *operation) other(mediaType string, content []byte) (json.RawMessage, er
 	if o.hasOutput {
 		return failed(fmt.Sprintf("The API answered %s where its document promises JSON.", printable(mediaType))), nil
 	}
+	// The media type decides only among three forms that all clients know; bytes that are no text never pass as one.
 	var block *node
 	encoded := text(base64.StdEncoding.EncodeToString(content))
 	switch {
@@ -188,6 +198,9 @@ func (o *operation) other(mediaType string, content []byte) (json.RawMessage, er
 	return object(member{"content", list(block)}).json(), nil
 }
 
+// Pages by a token in the body need nothing from us: the model sees the token, and the argument that takes it. A Link header
+// it does not see.
+
 // next says how to ask for the next page, if the API named one (RFC 8288, rel="next") and its query is made of this
 // tool's arguments. Where the link leads does not matter: only its query is read.
 func (o *operation) next(resp *http.Response) string {
@@ -200,19 +213,23 @@ func (o *operation) next(resp *http.Response) string {
 		if err != nil {
 			return ""
 		}
+		// only arguments that page: others of the link, such as a key that some APIs put there, are not for the model
 		again := object()
 		for _, p := range o.parameters {
 			if value := u.Query().Get(p.name); value != "" && p.in == "query" && slices.Contains(o.limits, p.argument) {
 				again.add(p.argument, p.example(value))
 			}
 		}
-		if len(again.members) == 0 {
+		if len(again.members) == 0 { // it pages by what is no argument here
 			return "There is another page."
 		}
 		return "There is another page: call again with the same arguments and " + string(again.json()) + "."
 	}
 	return ""
 }
+
+// The schema may be a reference, which is not followed for a hint: a text that should be a number is told to the model by
+// the judge of arguments.
 
 // example is a value of the query as an argument: a number where the schema asks for one.
 func (p parameter) example(value string) *node {
@@ -231,7 +248,8 @@ func failed(s string) json.RawMessage {
 	return object(member{"content", list(textBlock(s))}, member{"isError", literal("true")}).json()
 }
 
-// nesting is the depth of JSON, counted without reading it.
+// nesting is the depth of JSON, counted without reading it: readers call themselves for each level. What is no JSON may be
+// counted wrongly, and is refused by the reader that comes next.
 func nesting(content []byte) (deepest int) {
 	depth, quoted := 0, false
 	for i := 0; i < len(content); i++ {

@@ -10,6 +10,7 @@ import (
 
 // parameters reads those of the operation and, where it has none of the same name and place, those of its path.
 func (d *document) parameters(item, op *node) (out []parameter, err error) {
+	// the operation's first: they win over the path's of the same name and place (OpenAPI 3.1 §4.8.10.1)
 	for _, from := range []*node{op, item} {
 		listed := from.get("parameters")
 		if listed == nil {
@@ -41,11 +42,13 @@ func (d *document) parameter(n *node) (p parameter, used bool, err error) {
 	if p.name == "" {
 		return p, false, errors.New("has no name")
 	}
+	// "content" in place of "schema" holds exactly one form; whatever that is called, JSON is what we can write
 	if content := n.get("content"); content != nil && len(content.members) > 0 {
 		p.json, p.schema = true, content.members[0].value.get("schema")
 	}
 	switch p.in {
 	case "path":
+		// without a value the path would be another operation's, whatever the document says of it
 		p.required, p.style = true, orElse(p.style, "simple")
 	case "query":
 		p.style = orElse(p.style, "form")
@@ -63,6 +66,7 @@ func (d *document) parameter(n *node) (p parameter, used bool, err error) {
 	default:
 		return p, false, fmt.Errorf("in %q is none: path, query, header or cookie", p.in)
 	}
+	// what the style has by default; deepObject knows no other way (OpenAPI 3.1 §4.8.12.2)
 	p.explode = p.style == "form" || p.style == "deepObject"
 	if e := n.get("explode"); e != nil {
 		p.explode = e.isTrue()
@@ -140,6 +144,8 @@ func essence(mediaType string) string {
 	return strings.ToLower(strings.TrimSpace(t))
 }
 
+// Of a body in several forms only one becomes an argument: a model cannot choose well between two that mean the same.
+
 // body reads the request body: of several forms the one that carries most of the schema.
 func (d *document) body(op *node) (*body, error) {
 	n, err := d.resolve(op.get("requestBody"))
@@ -153,7 +159,7 @@ func (d *document) body(op *node) (*body, error) {
 	for _, fits := range bodyTypes {
 		for _, m := range content.members {
 			if t := essence(m.name); fits(t) {
-				if strings.Contains(t, "*") {
+				if strings.Contains(t, "*") { // the API takes anything: then what carries the schema best
 					t = "application/json"
 				}
 				b := &body{t, n.get("required").isTrue(), m.value.get("schema"), n.get("description").str()}
@@ -172,9 +178,13 @@ func (b *body) bytes() bool {
 	return !slices.ContainsFunc(bodyTypes[:len(bodyTypes)-1], func(fits func(string) bool) bool { return fits(b.mediaType) })
 }
 
+// OpenAPI tells parameters apart by name and place, a tool's arguments by name alone. A clash is rare, and most documents
+// keep the names that people know from the API's own pages.
+
 // nameArguments gives each parameter its name among the arguments: its own, or, if another place has that too, with
 // its place.
 func (o *operation) nameArguments() {
+	// the body has its name first: it has no place to be told apart by
 	seen := map[string]bool{"body": o.body != nil}
 	for i := range o.parameters {
 		p := &o.parameters[i]
@@ -189,7 +199,8 @@ func (o *operation) nameArguments() {
 	}
 }
 
-// narrows reports whether a query parameter is by its name one that makes an answer smaller.
+// narrows reports whether a query parameter is by its name one that makes an answer smaller. Documents have no word for
+// it; these are the names that published APIs use. A wrong guess costs the model one more try.
 func narrows(name string) bool {
 	switch strings.ToLower(strings.ReplaceAll(strings.ReplaceAll(name, "_", ""), "-", "")) {
 	case "limit", "pagesize", "perpage", "maxresults", "size", "count", "top", "$top", "first", "page", "offset", "cursor", "after",

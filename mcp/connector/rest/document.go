@@ -1,8 +1,6 @@
 package rest
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -14,7 +12,6 @@ import (
 type document struct {
 	root *node
 	v30  bool   // the schemas are those of OpenAPI 3.0, no JSON Schema yet
-	sum  string // SHA-256 in hex
 	home string // URL of the server that the document is about, as written; "" = it names none
 	ours string // header that carries the connector's credential, which no argument may decide; "" = none does
 }
@@ -25,18 +22,17 @@ func readDocument(data []byte) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(data)
-	d := &document{root: root, sum: hex.EncodeToString(sum[:])}
+	d := &document{root: root}
 	switch version := root.get("openapi").str(); {
 	case strings.HasPrefix(version, "3.0."):
 		d.v30 = true
 	case strings.HasPrefix(version, "3.1."):
-	case root.get("swagger") != nil:
+	case root.get("swagger") != nil: // told apart, since a converter for it is easy to find
 		return nil, errors.New("swagger: this is version 2: convert it to OpenAPI 3")
 	default:
 		return nil, fmt.Errorf("openapi: version %q is neither 3.0 nor 3.1", version)
 	}
-	if root.get("paths") == nil {
+	if root.get("paths") == nil { // allowed in 3.1 beside webhooks, but it makes no tool
 		return nil, errors.New("paths: the document describes no operations")
 	}
 	d.home = home(root)
@@ -65,6 +61,7 @@ func (d *document) find(ref string) (*node, error) {
 	}
 	n := d.root
 	for token := range strings.SplitSeq(pointer, "/") {
+		// a reference is a URI, so what a pointer holds is encoded once more (RFC 6901 §6)
 		if plain, err := url.PathUnescape(token); err == nil {
 			token = plain
 		}
@@ -90,6 +87,9 @@ func (n *node) step(token string) *node {
 
 // maxChain bounds references to references, which may go round in circles.
 const maxChain = 20
+
+// OpenAPI lets a reference stand for a parameter, a body, an answer or a path; those of schemas are the converter's, which
+// keeps them where they are needed.
 
 // resolve follows n while it is a reference: to a parameter, a body, an answer, a path.
 func (d *document) resolve(n *node) (*node, error) {
@@ -124,7 +124,8 @@ func (d *document) server(base string) (*url.URL, error) {
 	return u, nil
 }
 
-// expand is a server's URL with the defaults of its variables in their places.
+// expand is a server's URL with the defaults of its variables in their places. Nothing of a call may choose among their
+// other values: which host is asked is the operator's decision.
 func expand(server *node) string {
 	raw := server.get("url").str()
 	if variables := server.get("variables"); variables != nil {

@@ -2,7 +2,8 @@ package rest
 
 import (
 	"context"
-	"crypto/subtle"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -35,23 +36,27 @@ func (s *Source) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// What changed is a matter of the operator, not of whoever serves the document. Nothing of it is read before that: a few
+	// megabytes, made for it, take gigabytes to read.
+	sum := sha256.Sum256(data)
+	if is, pin := hex.EncodeToString(sum[:]), s.config.DocumentSHA256; pin != "" && !strings.EqualFold(pin, is) {
+		return fmt.Errorf("document_sha256: the document is another one now (%s): look at what changed, then write its new hash", is)
+	}
 	d, err := readDocument(data)
 	if err != nil {
 		return fmt.Errorf("document: %w", err)
 	}
-	// what changed is a matter of the operator, not of whoever serves the document
-	if pin := strings.ToLower(s.config.DocumentSHA256); pin != "" && subtle.ConstantTimeCompare([]byte(pin), []byte(d.sum)) != 1 {
-		return fmt.Errorf("document_sha256: the document is another one now (%s): look at what changed, then write its new hash", d.sum)
-	}
 	return s.build(d)
 }
 
-// build makes the tools of a document.
+// build makes the tools of a document. They replace those of before in one step, so that a call under way keeps the ones
+// that it began with.
 func (s *Source) build(d *document) error {
 	base, err := s.base(d)
 	if err != nil {
 		return err
 	}
+	// with credential none the API may want a key of the user's own, which is then an argument as any
 	if s.config.Credential != connector.CredentialNone {
 		d.ours = headerName(s.config.Header)
 	}
@@ -59,6 +64,7 @@ func (s *Source) build(d *document) error {
 	if err != nil {
 		return fmt.Errorf("document: %w", err)
 	}
+	// a connector without tools would look as if it worked
 	if len(tools) == 0 {
 		return errors.New("document: none of its operations can become a tool" + first(left))
 	}
@@ -99,6 +105,7 @@ func (s *Source) base(d *document) (*url.URL, error) {
 	if s.config.URL != "" {
 		return url.Parse(s.config.URL)
 	}
+	// relative servers of a file lead nowhere: the file may have come from anywhere
 	from := ""
 	if remote(s.config.Document) {
 		from = s.config.Document
@@ -110,6 +117,7 @@ func (s *Source) base(d *document) (*url.URL, error) {
 	if u.Scheme == "http" && !loopback(u.Hostname()) {
 		return nil, fmt.Errorf("servers[0].url: %q would carry what users ask in clear: set url to its https address", u.Host)
 	}
+	// what a document may not bring along: a query that would be everybody's, a user with a password
 	u.RawQuery, u.Fragment, u.User = "", "", nil
 	return u, nil
 }
@@ -130,7 +138,7 @@ func readFile(path string) ([]byte, error) {
 }
 
 func readAll(r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxDocument+1))
+	data, err := io.ReadAll(io.LimitReader(r, maxDocument+1)) // one more, to tell the largest from too large
 	if err == nil && len(data) > maxDocument {
 		err = fmt.Errorf("larger than %d bytes", maxDocument)
 	}
@@ -153,6 +161,7 @@ func (s *Source) fetch(ctx context.Context) ([]byte, error) {
 		return nil, unreachable{fmt.Errorf("document: %w", withoutURL(err))}
 	}
 	defer resp.Body.Close()
+	// also a redirect: where a document moved to is for the operator to write down
 	if resp.StatusCode != http.StatusOK {
 		return nil, unreachable{fmt.Errorf("document: HTTP %d", resp.StatusCode)}
 	}

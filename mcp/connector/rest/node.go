@@ -16,6 +16,9 @@ const (
 	maxNodes   = 2_000_000
 )
 
+// Go's own values would lose what must be kept: maps the order of members, which models read from the front, and floats the
+// digits of numbers.
+
 // node is one value of a document. Members keep their order and numbers their digits, since schemas leave as they
 // came (style.md, trap 3). The zero node is JSON null.
 type node struct {
@@ -45,7 +48,7 @@ func parseDocument(data []byte) (*node, error) {
 // parseJSON reads one JSON value and nothing after it.
 func parseJSON(data []byte) (*node, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
+	d.UseNumber() // a float would round identifiers above 2^53
 	p := jsonParser{d: d}
 	n, err := p.value(0)
 	if err != nil {
@@ -95,6 +98,7 @@ func (p jsonParser) object(depth int) (*node, error) {
 		if err != nil {
 			return nil, err
 		}
+		// Which of the two would count is up to each reader: what we judged might not be what the API reads.
 		if !n.add(key.(string), value) {
 			return nil, fmt.Errorf("two members %q in one object", key)
 		}
@@ -120,8 +124,8 @@ func (p jsonParser) array(depth int) (*node, error) {
 func text(s string) *node {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(s) // a string always encodes, into memory
+	e.SetEscapeHTML(false) // descriptions are read by models, not by browsers
+	_ = e.Encode(s)        // a string always encodes, into memory
 	return &node{scalar: bytes.TrimSpace(b.Bytes())}
 }
 
@@ -148,7 +152,7 @@ func (n *node) add(name string, value *node) bool {
 	n.members = append(n.members, member{name, value})
 	if n.index != nil {
 		n.index[name] = value
-	} else if len(n.members) > 16 {
+	} else if len(n.members) > 16 { // below that, walking them is as fast
 		n.index = make(map[string]*node, 2*len(n.members))
 		for _, m := range n.members {
 			n.index[m.name] = m.value
@@ -184,6 +188,8 @@ func (n *node) str() string {
 
 // isTrue reports whether n is the value true.
 func (n *node) isTrue() bool { return n != nil && string(n.scalar) == "true" }
+
+// Written by hand: encoding/json sorts what it takes from maps, and escapes what was escaped already.
 
 // json writes n as it was read, without white space. It is no MarshalJSON: encoding/json would escape what it gives.
 func (n *node) json() json.RawMessage {

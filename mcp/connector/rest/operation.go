@@ -81,6 +81,7 @@ func (d *document) operations(prefix int) (tools []*operation, left []string, er
 			left = append(left, fmt.Sprintf("paths %q: %v", p.name, err))
 			continue
 		}
+		// in our own order of methods: the document's is that of whoever wrote it, and lists must not jump about
 		for _, method := range methods {
 			op := item.get(method)
 			if op == nil {
@@ -130,6 +131,7 @@ func (d *document) operation(method, path string, item, op *node, prefix int) (*
 	if err != nil {
 		return nil, fmt.Errorf("responses: %w", err)
 	}
+	// At the first call: a document of a thousand operations would take seconds, and most are never called.
 	o.input = sync.OnceValue(func() *jsonschema.Resolved { return judge(input) })
 	o.output = sync.OnceValue(func() *jsonschema.Resolved { return judge(output) })
 	o.hasOutput = output != nil
@@ -137,11 +139,16 @@ func (d *document) operation(method, path string, item, op *node, prefix int) (*
 	return o, nil
 }
 
+// A credential is for one server. An operation on another one would carry it there, or would be sent to where it is not.
+
 // elsewhere reports whether servers of its own would send a path or an operation to another place than the rest.
 func (d *document) elsewhere(n *node) bool {
 	servers := n.get("servers")
 	return servers != nil && len(servers.items) > 0 && !slices.ContainsFunc(servers.items, func(s *node) bool { return expand(s) == d.home })
 }
+
+// Names must last: pins, policies and people's habits hang on them. So a clash is never resolved by a number, which would
+// move with the order of the document.
 
 // toolName is the operation's id in the characters of a tool's name, or its method and path. A name that is too long
 // is cut, and told from others by a hash.
@@ -183,6 +190,7 @@ func (o *operation) define(op, input, output *node) {
 	if output != nil {
 		def.add("outputSchema", output)
 	}
+	// Policy lets only tools through that say they read, so this must come from the method and not from the document.
 	safe := o.safe()
 	idempotent := safe || o.method == "PUT" || o.method == "DELETE"
 	def.add("annotations", object(
@@ -213,11 +221,13 @@ func (o *operation) describe(op *node) string {
 	if op.get("deprecated").isTrue() {
 		parts = append(parts, "Deprecated.")
 	}
+	// many documents describe nothing; method and path then are all that tells one tool from another
 	return strings.Join(append(parts, o.method+" "+o.path), "\n\n")
 }
 
 // checkPath makes sure that every place of the template has its parameter: else a brace would go out.
 func (o *operation) checkPath() error {
+	// what would end the path, or be read as another one, has no business in a template
 	if !strings.HasPrefix(o.path, "/") || strings.ContainsAny(o.path, "?#\\ \t\r\n") {
 		return errors.New("path: is no template")
 	}

@@ -14,6 +14,10 @@ import (
 	"strings"
 )
 
+// A call comes from a model, so it is judged twice: by the schema that the model was shown, for a message that it can act
+// on, and by what is written where, for safety. The second does not rely on the first: a schema may be unreadable here, or
+// allow more than fits into a URL.
+
 // fault is what is wrong with a call's arguments: told to the model, which can do better.
 type fault struct{ error }
 
@@ -33,6 +37,7 @@ func (o *operation) readArguments(params json.RawMessage) (arguments, error) {
 	if len(p.Arguments) == 0 || string(p.Arguments) == "null" {
 		p.Arguments = json.RawMessage("{}")
 	}
+	// Read twice: as nodes, which keep digits and order for the request, and as Go values, which the judge takes.
 	n, err := parseJSON(p.Arguments)
 	if err != nil || !n.object {
 		return arguments{}, faultf("the arguments must be one object: %v", err)
@@ -79,6 +84,7 @@ func (o *operation) request(ctx context.Context, base *url.URL, args arguments) 
 	if err != nil {
 		return nil, err
 	}
+	// Put together as text: url.URL would decode and encode again, and what is encoded here must leave as it is.
 	target := base.Scheme + "://" + base.Host + strings.TrimSuffix(base.EscapedPath(), "/") + path
 	if query != "" {
 		target += "?" + query
@@ -87,10 +93,12 @@ func (o *operation) request(ctx context.Context, base *url.URL, args arguments) 
 	if err != nil {
 		return nil, err
 	}
+	// The last word on where it goes has the reader that net/http itself uses.
 	r, err := http.NewRequestWithContext(ctx, o.method, target, content)
 	if err != nil || r.URL.Host != base.Host || r.URL.User != nil {
 		return nil, faultf("the arguments do not make a URL")
 	}
+	// JSON if the API has the choice; an API that knows no JSON must not answer 406
 	r.Header.Set("Accept", "application/json, */*;q=0.5")
 	if mediaType != "" {
 		r.Header.Set("Content-Type", mediaType)
@@ -113,6 +121,7 @@ func (o *operation) writeBody(args arguments) (io.Reader, string, error) {
 	case strings.HasPrefix(t, "text/"):
 		return strings.NewReader(v.plain()), t + "; charset=utf-8", nil
 	case o.body.bytes():
+		// an argument is JSON, which holds no bytes
 		raw, err := base64.StdEncoding.DecodeString(v.plain())
 		if err != nil {
 			return nil, "", faultf(`the argument "body" is not base64`)
@@ -123,12 +132,16 @@ func (o *operation) writeBody(args arguments) (io.Reader, string, error) {
 	case t == "multipart/form-data":
 		return writeMultipart(v)
 	}
+	// Forms have no standard way for what is nested; this is the one that most servers read.
 	var pairs []string
 	for _, m := range v.members {
 		pairs = append(pairs, deep(m.name, m.value)...)
 	}
 	return strings.NewReader(strings.Join(pairs, "&")), o.body.mediaType, nil
 }
+
+// File parts have no arguments of their own: a part's content is what the argument says, as text. Bytes would need a file
+// name and a type that the document rarely gives.
 
 // writeMultipart writes one part a member: texts as they are, all else as JSON (RFC 7578; OpenAPI 3.1 §4.8.14.4).
 func writeMultipart(v *node) (io.Reader, string, error) {

@@ -227,7 +227,7 @@ func TestIdentity(t *testing.T) {
 	a.must("x", `{"X-Plain":"v"}`)
 	h := a.asked[0].Header
 	for name, want := range map[string]string{
-		"X-Api-Key": "k-secret", "Hostedmcp-Subject": "alice", "Hostedmcp-Client": "https:%2F%2Fclient.example%2Fid", "X-Request-Id": "REQ1", "X-Plain": "v",
+		"X-Api-Key": "k-secret", "Hostedmcp-Subject": "alice", "Hostedmcp-Client": "https://client.example/id", "X-Request-Id": "REQ1", "X-Plain": "v",
 		"Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 	} {
 		if got := h.Values(name); len(got) != 1 || got[0] != want {
@@ -237,6 +237,16 @@ func TestIdentity(t *testing.T) {
 	for _, name := range []string{"Authorization", "Cookie", "X-Forwarded-For"} {
 		if h.Values(name) != nil {
 			t.Errorf("%s: %q", name, h.Values(name))
+		}
+	}
+	// a user is called as a mounted MCP server would hear it
+	for subject, want := range map[string]string{
+		"auth0|5f7c/a": "auth0|5f7c/a", "jürgen": "=?base64?asO8cmdlbg==?=", "a\r\nX-Admin: 1": "=?base64?YQ0KWC1BZG1pbjogMQ==?=", " a": "=?base64?IGE=?=",
+		"=?base64?YQ==?=": "=?base64?PT9iYXNlNjQ/WVE9PT89?=",
+	} {
+		_, err := a.source.Do(t.Context(), connector.Call{Method: "tools/call", Params: []byte(`{"name":"x"}`), User: connector.User{Subject: subject}})
+		if got := a.asked[len(a.asked)-1].Header.Get("Hostedmcp-Subject"); err != nil || got != want {
+			t.Errorf("%q: %q %v", subject, got, err)
 		}
 	}
 	if _, err := a.call("y", `{}`); err == nil || !strings.Contains(err.Error(), "unknown tool") {

@@ -27,6 +27,10 @@ func words(s string) map[string]bool {
 	return set
 }
 
+// A tool's schema goes to clients of all kinds, and one that a client's reader cannot take costs the user the whole list.
+// So everything is written in the one dialect that MCP names, holds no reference to elsewhere, and what is unsound in a
+// published document is left out rather than handed on: the API judges by its own rules anyway.
+
 // converter turns the document's schemas into one JSON Schema 2020-12 without references outside itself. What is
 // referred to once stands in its place, what is referred to more often, or holds itself, under $defs.
 type converter struct {
@@ -81,7 +85,7 @@ func (c *converter) count(schema *node) error {
 			if err := c.count(target); err != nil {
 				return err
 			}
-			delete(c.open, ref)
+			delete(c.open, ref) // met again from elsewhere it is only used twice
 		}
 	}
 	return eachSchema(schema, c.count)
@@ -145,6 +149,7 @@ func (c *converter) convert(schema *node) (*node, error) {
 // member converts one keyword; nil leaves it out.
 func (c *converter) member(m member) (*node, error) {
 	switch {
+	// Extensions mean something to their makers alone, and are often longer than the schema itself.
 	case dropped[m.name], strings.HasPrefix(m.name, "x-"):
 		return nil, nil
 	case schemaMaps[m.name]:
@@ -208,6 +213,7 @@ func (c *converter) convertRef(schema *node, ref string) (*node, error) {
 			siblings.add(m.name, value)
 		}
 	}
+	// once: a model reads it where it stands; more often: a copy at each place could be of any size
 	if c.uses[ref] > 1 {
 		return c.named(ref, siblings)
 	}
@@ -261,6 +267,7 @@ func (c *converter) named(ref string, siblings *node) (*node, error) {
 		}
 		*place = *in
 	}
+	// in 2020-12 siblings of a reference hold as well (JSON Schema Core §8.2.3.1)
 	out := object(member{"$ref", text("#/$defs/" + name)})
 	for _, m := range siblings.members {
 		out.add(m.name, m.value)

@@ -21,7 +21,7 @@ func sound(m member) bool {
 	case "multipleOf", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties":
 		f, err := strconv.ParseFloat(string(m.value.scalar), 64)
 		return err == nil && f >= 0 && (m.name != "multipleOf" || f > 0) && (m.name == "multipleOf" || f == float64(int64(f)))
-	case "minimum", "maximum":
+	case "minimum", "maximum": // any number; those above are counts
 		_, err := strconv.ParseFloat(string(m.value.scalar), 64)
 		return err == nil
 	case "pattern":
@@ -36,6 +36,7 @@ func portable(pattern string) bool {
 	if _, err := regexp.Compile(pattern); err != nil || strings.Contains(pattern, "(?") && !strings.Contains(pattern, "(?:") {
 		return false
 	}
+	// escapes that every dialect has; with the flag u a reader in JavaScript refuses all others
 	for i := 0; i < len(pattern); i++ {
 		if pattern[i] != '\\' {
 			continue
@@ -63,6 +64,7 @@ func (c *converter) endless() bool {
 		if state[name] != 0 {
 			return state[name] == open
 		}
+		// each definition is entered once, or alternatives of alternatives would be walked in every combination
 		state[name] = open
 		for _, next := range meets(c.defs.get(name), nil) {
 			if circles(next) {

@@ -2,12 +2,14 @@ package rest
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,9 +80,9 @@ func New(o Options) (*Source, error) {
 // client follows no redirect, since the credential is for this API alone, and reads no environment.
 func client(c connector.Config) *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.Proxy = nil
+	t.Proxy = nil // an environment variable must not decide who sees users' tokens
 	t.MaxIdleConnsPerHost, t.MaxConnsPerHost = c.Parallel, c.Parallel
-	t.MaxResponseHeaderBytes = 64 << 10
+	t.MaxResponseHeaderBytes = 64 << 10 // net/http would take 10 MB, beside MaxBytes
 	return &http.Client{
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -126,6 +128,7 @@ func (s *Source) Do(ctx context.Context, call connector.Call) (json.RawMessage, 
 func (s *Source) send(ctx context.Context, c *catalog, o *operation, call connector.Call) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout.D())
 	defer cancel()
+	// judged before a credential is asked for: a call that cannot be sent costs the provider nothing
 	args, err := o.readArguments(call.Params)
 	if err != nil {
 		return nil, err
@@ -138,6 +141,7 @@ func (s *Source) send(ctx context.Context, c *catalog, o *operation, call connec
 	if err != nil {
 		return nil, err
 	}
+	// Not tried again: whether a request that got no answer took effect is not known here.
 	resp, err := s.http.Do(r)
 	if err != nil {
 		s.failed(ctx)
@@ -162,11 +166,21 @@ func (s *Source) identify(ctx context.Context, h http.Header, call connector.Cal
 		"X-Request-Id": call.User.Request, "Traceparent": call.User.Traceparent,
 	} {
 		if value != "" {
-			h.Set(name, url.PathEscape(value)) // a client's id is a URL, a subject may be any text
+			h.Set(name, headerValue(value))
 		}
 	}
 	h.Set("User-Agent", "hostedmcp")
 	return credential.Value, nil
+}
+
+// headerValue writes a value as servers behind MCP get it too, so that a user is called alike everywhere: as it is if it
+// is plain ASCII (a subject by OpenID Connect Core §2, a client's URL), else wrapped (MCP 2026-07-28 "Value encoding").
+func headerValue(v string) string {
+	odd := func(r rune) bool { return r < ' ' || r >= 0x7f }
+	if v != strings.TrimSpace(v) || strings.HasPrefix(v, "=?base64?") && strings.HasSuffix(v, "?=") || strings.ContainsFunc(v, odd) {
+		return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(v)) + "?="
+	}
+	return v
 }
 
 // credential is the call's own, or the static one.

@@ -21,6 +21,9 @@ const (
 	pauseHigh = time.Minute
 )
 
+// An API has no connection whose end could be noticed: whether it is away, the calls tell. So the first calls of an outage
+// fail one by one, and only then its tools go; they come back by a probe, since without tools there are no calls.
+
 // State says how the API is, by the latest requests.
 func (s *Source) State() connector.State {
 	s.mu.Lock()
@@ -37,7 +40,7 @@ func (s *Source) set(next connector.State) {
 		s.state = next
 	}
 	s.mu.Unlock()
-	if !same {
+	if !same { // outside the lock: whoever is told asks for the state
 		s.tell()
 	}
 }
@@ -63,6 +66,7 @@ func (s *Source) failed(ctx context.Context) {
 		return
 	}
 	s.set(connector.State{Reason: oauth.ConnectorUnreachable})
+	// one waking is enough, and a call must not wait for Run
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -98,7 +102,7 @@ func (s *Source) until(ctx context.Context, try func(context.Context) error) boo
 		select {
 		case <-ctx.Done():
 			return false
-		case <-time.After(pause/2 + rand.N(pause)):
+		case <-time.After(pause/2 + rand.N(pause)): // spread, or all servers come back to an API at once
 		}
 	}
 }
@@ -119,7 +123,8 @@ func (s *Source) get(ctx context.Context) error {
 	return err
 }
 
-// probe asks the API for anything: every answer means that it is there.
+// probe asks the API for anything: every answer means that it is there. It goes without a credential, since it is
+// nobody's call; a 401 is as good as a 200.
 func (s *Source) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout.D())
 	defer cancel()
@@ -143,6 +148,7 @@ func (s *Source) head(ctx context.Context) (*http.Response, error) {
 // Check says whether the document is good and the API there.
 func (s *Source) Check(ctx context.Context) []oauth.Finding {
 	name := "connector " + s.config.Name
+	// a check runs beside a server or without one: it may be the first who reads the document
 	if s.catalog.Load() == nil {
 		if err := s.load(ctx); err != nil {
 			return []oauth.Finding{oauth.Bad(name, err.Error(), "see document and document_sha256 of this connector")}

@@ -20,7 +20,7 @@ func (o *operation) writePath(args arguments) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		path = strings.ReplaceAll(path, "{"+p.name+"}", written)
+		path = strings.ReplaceAll(path, "{"+p.name+"}", written) // written holds no brace: it is encoded
 	}
 	for _, segment := range strings.Split(path, "/") {
 		if climbs(segment) {
@@ -34,6 +34,7 @@ func (o *operation) writePath(args arguments) (string, error) {
 // before it splits.
 func climbs(segment string) bool {
 	for range 4 {
+		// the separators of all servers: some split at backslashes, or decode before they split
 		for _, part := range strings.FieldsFunc(segment, func(r rune) bool { return r == '/' || r == '\\' }) {
 			part, _, _ = strings.Cut(part, ";") // some servers drop parameters of a segment first
 			if dots(part) {
@@ -51,6 +52,7 @@ func climbs(segment string) bool {
 
 // write is the value of a path or header parameter in its style (OpenAPI 3.1 §4.8.12.4).
 func (p parameter) write(v *node) (string, error) {
+	// A header is no URL: what may not stand in one is refused by scalar and writeHeader, not encoded.
 	escaped := escape
 	if p.in == "header" {
 		escaped = func(s string) string { return s }
@@ -158,7 +160,8 @@ func (o *operation) writeQuery(args arguments) (string, error) {
 	return strings.Join(pairs, "&"), nil
 }
 
-// delimiters of the styles that keep a list in one pair.
+// delimiters of the styles that keep a list in one pair. They are written as they are, for the server splits by them;
+// those inside values are encoded.
 var delimiters = map[string]string{"form": ",", "spaceDelimited": "%20", "pipeDelimited": "|", "deepObject": ","}
 
 // pairs are name=value of one query parameter.
@@ -187,7 +190,7 @@ func (p parameter) pairs(v *node) ([]string, error) {
 		}
 	}
 	switch {
-	case len(parts) == 0:
+	case len(parts) == 0: // an empty list is no pair: "name=" would be a list of one empty text
 		return nil, nil
 	case p.explode && v.object:
 		return parts, nil
@@ -196,6 +199,9 @@ func (p parameter) pairs(v *node) ([]string, error) {
 	}
 	return []string{name + "=" + strings.Join(parts, delimiters[p.style])}, nil
 }
+
+// Brackets are how PHP, Rails and qs read what is nested, and what deepObject means for one level (OpenAPI 3.1 §4.8.12.4
+// leaves deeper ones open). Lists have their numbers, so that objects in them stay apart.
 
 // deep writes name[member]=value, and what is nested likewise.
 func deep(name string, v *node) (out []string) {

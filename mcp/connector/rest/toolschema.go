@@ -17,6 +17,7 @@ func (o *operation) inputSchema(d *document) (*node, error) {
 	if o.body != nil {
 		schemas["body"] = o.body.schema
 	}
+	// Counted over all arguments first: a type that two of them share stands once.
 	for name, s := range schemas {
 		if s == nil {
 			continue
@@ -68,6 +69,7 @@ func (c *converter) property(schema *node, description string) (*node, error) {
 	if description == "" {
 		return s, nil
 	}
+	// first, as models read from the front
 	out := object(member{"description", text(description)})
 	for _, m := range s.members {
 		out.add(m.name, m.value)
@@ -157,12 +159,16 @@ func (c *converter) isObject(n *node) bool {
 	return false
 }
 
+// A tool has one output schema, whatever the status. Two different ones, say of 200 and 202, could be joined by anyOf; few
+// clients read that, and a model does not need it.
+
 // answer finds the schema of the good answers in JSON, nil if there is none or they differ.
 func (d *document) answer(op *node) (found *node, err error) {
 	responses := op.get("responses")
 	if responses == nil {
 		return nil, nil
 	}
+	// "default" stands for errors as well, so it promises nothing
 	for _, m := range responses.members {
 		if !strings.HasPrefix(m.name, "2") {
 			continue

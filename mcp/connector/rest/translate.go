@@ -15,6 +15,7 @@ func (c *converter) translate(schema, out *node) *node {
 	if p := schema.get("pattern"); p != nil && out.get("pattern") == nil && out.get("$comment") == nil {
 		out.add("$comment", text("pattern: "+p.str())) // not portable: nobody judges by it, the API does
 	}
+	// what OpenAPI 3.0 calls a format is a keyword since 3.1
 	if schema.get("format").str() == "byte" && out.get("contentEncoding") == nil {
 		out.add("contentEncoding", text("base64"))
 	}
@@ -41,7 +42,7 @@ func (n *node) fixTypes() *node {
 				break
 			}
 		}
-	case !types[t.str()]:
+	case !types[t.str()]: // "file", "any" and the like
 		n.remove("type")
 	}
 	if r := n.get("required"); r != nil {
@@ -49,6 +50,8 @@ func (n *node) fixTypes() *node {
 	}
 	return n
 }
+
+// Each of the following changes a copy: the document's own nodes are shared by all tools that refer to them.
 
 // distinct drops repeated names, which the meta-schema forbids.
 func distinct(names *node) *node {
@@ -93,6 +96,7 @@ func (n *node) bound(inclusive, exclusive string) {
 // orNull is 3.0's nullable. With an enum, null must be among its values.
 func (n *node) orNull() *node {
 	t := n.get("type")
+	// where other keywords say what the value is, a wider type would widen nothing
 	if t == nil || n.get("allOf") != nil || n.get("oneOf") != nil || n.get("anyOf") != nil {
 		return object(member{"anyOf", list(n, object(member{"type", text("null")}))})
 	}

@@ -20,6 +20,7 @@ func parseYAML(data []byte) (*node, error) {
 	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
 		return nil, errors.New("YAML: the document is empty")
 	}
+	// The library keeps aliases as such, so the document is still as small as it was written.
 	p := yamlParser{left: maxNodes}
 	return p.value(doc.Content[0], 0)
 }
@@ -83,6 +84,9 @@ func (p *yamlParser) mapping(y *yaml.Node, depth int) (*node, error) {
 	return n, nil
 }
 
+// YAML 1.1 took yes, no, on and off for truth, and 12:30 for a number. The library decides by 1.2 where it is not asked to
+// decode into a type, and it is asked for truth alone.
+
 // scalarOf keeps numbers digit for digit where JSON can write them; dates and the like are texts.
 func scalarOf(y *yaml.Node) (*node, error) {
 	switch y.ShortTag() {
@@ -94,7 +98,7 @@ func scalarOf(y *yaml.Node) (*node, error) {
 			return nil, fmt.Errorf("YAML, line %d: %w", y.Line, err)
 		}
 		return &node{scalar: json.RawMessage(strconv.FormatBool(b))}, nil
-	case "!!int", "!!float":
+	case "!!int", "!!float": // not decoded: 1.50 is a version number as often as it is a number
 		return number(y)
 	}
 	return text(y.Value), nil
@@ -105,6 +109,7 @@ func number(y *yaml.Node) (*node, error) {
 	if json.Valid([]byte(y.Value)) {
 		return &node{scalar: json.RawMessage(y.Value)}, nil
 	}
+	// 0x1F, 0o17, 1_000: whole numbers in other clothes
 	if i, ok := new(big.Int).SetString(strings.ReplaceAll(y.Value, "_", ""), 0); ok {
 		return &node{scalar: json.RawMessage(i.String())}, nil
 	}
