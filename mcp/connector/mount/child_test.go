@@ -261,10 +261,13 @@ func TestChildDoesNotStart(t *testing.T) {
 	} {
 		t.Run(c.command[0], func(t *testing.T) {
 			m := newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: c.command, Timeout: seconds(1)}, nil)
+			turned := make(chan struct{}, 10)
+			m.OnChange(func() { turned <- struct{}{} })
 			e := m.fails(bounded(t), tool(by("alice", "", nil), "whoami", `{}`, ""))
 			if e.Reason != oauth.ConnectorUnreachable || !strings.Contains(e.Message, c.word) {
 				t.Errorf("%v", e)
 			}
+			<-turned
 			if m.State().Up {
 				t.Errorf("%+v", m.State())
 			}

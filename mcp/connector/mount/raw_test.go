@@ -249,6 +249,12 @@ var acts = map[string]func(a asked){
 			}
 		}
 	},
+	"babble": func(a asked) {
+		for range 1000 {
+			fmt.Println("[debug] no message")
+		}
+		fmt.Println(result(a.ID, `{}`))
+	},
 	"stderr": func(a asked) {
 		for i := range 500 {
 			fmt.Fprintln(os.Stderr, "line", i, strings.Repeat("y", 5000))

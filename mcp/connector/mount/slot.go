@@ -35,12 +35,14 @@ type slot struct {
 
 // Bounds of links. A child is a process, so there are fewer of them.
 const (
-	maxLinks    = 8192
-	maxChildren = 256
-	idleHTTP    = 5 * time.Minute
-	idleStdio   = 2 * time.Minute
-	longLife    = time.Minute // a link that lived so long was well
+	maxLinks  = 8192
+	idleHTTP  = 5 * time.Minute
+	idleStdio = 2 * time.Minute
+	longLife  = time.Minute // a link that lived so long was well
 )
+
+// maxChildren is how many children a connector has at most. A variable, so that a test needs fewer.
+var maxChildren = 256
 
 var errFull = errors.New("too many connections")
 
@@ -102,7 +104,8 @@ func (s *source) reserve(c *connector.Call) (*slot, error) {
 	return sl, nil
 }
 
-// room makes room for one more link: the shared one that is idle for longest goes. s.mu is held.
+// room makes room for one more link: the shared one that is idle for longest goes or, if there is none, that of a
+// session, which gets another when it comes back: sessions that nobody ends would shut everybody else out. s.mu is held.
 func (s *source) room() error {
 	limit := maxLinks
 	if s.cfg.Kind == connector.MCPStdio {
@@ -113,7 +116,7 @@ func (s *source) room() error {
 	}
 	var oldest *slot
 	for _, sl := range s.slots {
-		if sl.users == 0 && sl.session == "" && (oldest == nil || sl.idle.Before(oldest.idle)) {
+		if sl.users == 0 && (oldest == nil || sl.before(oldest)) {
 			oldest = sl
 		}
 	}
@@ -124,6 +127,14 @@ func (s *source) room() error {
 	oldest.cancel(errEnded)
 	s.work.Go(oldest.close)
 	return nil
+}
+
+// before reports whether a slot goes before another when there is no room for both.
+func (sl *slot) before(o *slot) bool {
+	if shared := sl.session == ""; shared != (o.session == "") {
+		return shared
+	}
+	return sl.idle.Before(o.idle)
 }
 
 // listens counts a call that listens and asks nothing itself, until the returned function is called.
@@ -171,10 +182,25 @@ func (sl *slot) connect(ctx context.Context, c *connector.Call) (*link, error) {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		sl.src.health.note(sl.src, err)
+		sl.failed(err, c)
 		return nil, err
 	}
 	return l, sl.adopt(l)
+}
+
+// failed learns from a link that did not come about. What a client says of itself stands in the handshake, and may be
+// why that failed: then only its own calls wait, and a question of ours as nobody finds out about the server.
+func (sl *slot) failed(err error, c *connector.Call) {
+	handshake := errors.Is(err, errHandshake) || errors.Is(err, errExited) || errors.Is(err, errTimeout)
+	if c == nil || !handshake {
+		sl.src.health.note(sl.src, err)
+		return
+	}
+	sl.src.mu.Lock()
+	sl.deaths++
+	sl.next = sl.src.now().Add(pause(sl.deaths))
+	sl.src.mu.Unlock()
+	sl.src.spawn(func() { sl.src.probe(context.Background()) })
 }
 
 // current returns the link if it lives.

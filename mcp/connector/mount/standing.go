@@ -44,6 +44,7 @@ func (w *httpWire) standing(ctx context.Context) (again bool, last string, retry
 	}
 	defer resp.Body.Close()
 	events := newEvents(resp.Body, w.src.cfg.MaxBytes, 0)
+	var own brake
 	for {
 		data, err := events.next()
 		if err != nil {
@@ -54,7 +55,7 @@ func (w *httpWire) standing(ctx context.Context) (again bool, last string, retry
 		}
 		m, err := parse(data, w.src.cfg.MaxDepth)
 		if err != nil || m.method == "" {
-			w.src.log.Warn("connector says what cannot be read on its standing stream", "error", err)
+			own.warn(w.src.log, "connector says what cannot be read on its standing stream", "error", err)
 			continue
 		}
 		w.link.stray(ctx, m)

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"time"
 
 	"hostedmcp/mcp/connector"
 )
@@ -20,6 +19,7 @@ type pipe struct {
 
 	lines  chan []byte  // to the child
 	strays chan message // what belongs to no call
+	brake  brake        // on what is said of its output
 }
 
 // Bounds of a pipe.
@@ -195,7 +195,7 @@ func (w *pipe) aside(m message) {
 	select {
 	case w.strays <- m:
 	default:
-		w.src.log.Warn("connector says more than its client takes; dropped", "method", m.method)
+		w.brake.warn(w.src.log, "connector says more than its client takes; dropped", "method", m.method)
 	}
 }
 
@@ -218,14 +218,14 @@ func (w *pipe) unknown(m message) {
 	if json.Unmarshal(m.id, &id) == nil && id > 0 && id <= w.src.ids.Load() && string(number(id)) == string(m.id) {
 		return
 	}
-	w.src.log.Warn("connector answers a request that there was not", "reason", "connector_bad_answer")
+	w.brake.warn(w.src.log, "connector answers a request that there was not", "reason", "connector_bad_answer")
 	w.blame(errWrongID)
 }
 
 // broken is a line that is no message. Some servers print other things to stdout; only what begins like a message is
 // taken for an answer.
 func (w *pipe) broken(line []byte, cause error) {
-	w.src.log.Warn("connector writes to stdout what is no message", "reason", "connector_bad_answer", "error", cause)
+	w.brake.warn(w.src.log, "connector writes to stdout what is no message", "reason", "connector_bad_answer", "error", cause)
 	if line[0] != '{' && !bytes.HasPrefix(line, []byte("[{")) {
 		return
 	}
@@ -249,18 +249,14 @@ func (w *pipe) blame(cause error) {
 	}
 }
 
-// Bounds of what a child may write into our log.
-const (
-	stderrLine  = 1 << 10 // bytes of a line that are kept
-	stderrBurst = 20      // lines at once
-	stderrEvery = time.Second
-)
+// stderrLine is how many bytes of a line of a child go into our log.
+const stderrLine = 1 << 10
 
 // hear puts a child's stderr into the log, line by line, at a bounded rate.
 func (s *source) hear(stderr io.ReadCloser) {
 	defer stderr.Close()
 	r := bufio.NewReaderSize(stderr, stderrLine)
-	tokens, dropped, last := stderrBurst, 0, time.Now()
+	var own brake
 	for {
 		line, long, err := r.ReadLine()
 		if err != nil {
@@ -270,15 +266,8 @@ func (s *source) hear(stderr io.ReadCloser) {
 		for long && err == nil {
 			_, long, err = r.ReadLine()
 		}
-		if n := int(time.Since(last) / stderrEvery); n > 0 {
-			tokens, last = min(stderrBurst, tokens+n), time.Now()
+		if dropped, ok := own.pass(); ok {
+			s.log.Info("connector writes to stderr", "line", kept, "dropped", dropped)
 		}
-		if tokens == 0 {
-			dropped++
-			continue
-		}
-		tokens--
-		s.log.Info("connector writes to stderr", "line", kept, "dropped", dropped)
-		dropped = 0
 	}
 }
