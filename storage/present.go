@@ -18,6 +18,9 @@ func (r *restoration) present(ctx context.Context) error {
 		if err := r.takeOver(ctx); err != nil {
 			return err
 		}
+		if err := r.takeSigning(ctx); err != nil {
+			return err
+		}
 	}
 	for _, change := range []struct {
 		bucket bucket

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
@@ -112,6 +113,19 @@ func (r *restoration) takeOver(ctx context.Context) error {
 		}
 	}
 	return wrong
+}
+
+// takeSigning takes over the signing keys of the replaced file if they are the newer ones: a key may have been replaced
+// because a stranger knew it, and must not sign again. Those of another store say nothing about this one.
+func (r *restoration) takeSigning(ctx context.Context) error {
+	if r.old.store == nil || r.old.store.keys.Load() == nil {
+		return nil
+	}
+	was, is := r.old.store.keys.Load(), r.new.keys.Load()
+	if was.store != is.store || is.signing[0].Created.After(was.signing[0].Created) {
+		return nil
+	}
+	return r.new.changeSigning(ctx, func(*txn, []SigningKey) []SigningKey { return slices.Clone(was.signing) })
 }
 
 // bury takes over a batch of tombstones in one commit. One whose parts cannot be read still ends what lives.

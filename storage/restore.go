@@ -47,6 +47,8 @@ type restoration struct {
 //   - a grant that has ended since, by the file that it replaces, has ended; tombstones are taken over
 //   - the provider's tokens are in doubt, for they may have been used since (protocol.md §8.3); each living grant's
 //     journal says `restored`. Our own refresh tokens that are ahead of the backup are row 9 of §5.3
+//   - of the signing keys of both files, if they are of one store, the newer ones stay: one that was replaced never
+//     signs again
 //   - what is good for once or short is gone: codes not redeemed, requests on their way, sign-ins of browsers
 //
 // It is made beside the store and renamed over it: a crash at any point leaves the old file or the new one. The

@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"hostedmcp/auth/oauth"
 	"hostedmcp/storage"
+	"hostedmcp/storage/storagetest"
 )
 
 func (h *harness) signingIDs() (ids []string) {
@@ -16,6 +18,36 @@ func (h *harness) signingIDs() (ids []string) {
 		ids = append(ids, k.ID)
 	}
 	return ids
+}
+
+// TestRestoreSigning: a signing key that a stranger knows is replaced; a backup from before must not bring it back. What
+// the replaced file has signed with stays good, unless it was another store's.
+func TestRestoreSigning(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.connect()
+	leaked, before := h.signingIDs(), h.backup()
+	h.clock.Advance(time.Minute)
+	_, err := h.RotateSigning(t.Context(), time.Time{})
+	h.must(err)
+	fresh, after := h.signingIDs(), h.backup()
+	h.restore(before)
+	if got := h.signingIDs(); !slices.Equal(got, fresh) || slices.Equal(got, leaked) {
+		t.Errorf("an older backup: %v, want %v", got, fresh)
+	}
+	other := newHarness(t)
+	other.must(other.Close())
+	other.must(os.Remove(other.Path()))
+	h.copyKey(other.opts.Dir)
+	other.Store = storagetest.Open(t, other.opts)
+	own := other.signingIDs()
+	if other.restore(before); !slices.Equal(other.signingIDs(), leaked) || slices.Equal(own, leaked) {
+		t.Errorf("over another store: %v, want %v", other.signingIDs(), leaked)
+	}
+	other.clock.Advance(time.Minute)
+	if other.restore(after); !slices.Equal(other.signingIDs(), fresh) {
+		t.Errorf("a newer backup: %v, want %v", other.signingIDs(), fresh)
+	}
 }
 
 // TestRotateSigning: a new key signs at once, the one before serves until its last token has expired.
