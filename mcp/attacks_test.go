@@ -256,3 +256,58 @@ func TestProviderTroubleBeforeTheCatalog(t *testing.T) {
 		}
 	})
 }
+
+// TestInitializeAbandoned: a client that leaves during initialize leaves nothing behind at the connectors.
+func TestInitializeAbandoned(t *testing.T) {
+	s := newSource("up", nil, "t")
+	entered, release := make(chan string, 1), make(chan struct{})
+	held := tardy{s, func(c *connector.Call) {
+		if c.Method == "initialize" {
+			entered <- c.Session
+			<-release
+		}
+	}}
+	w := newWorld(t, func(o *mcp.Options) { o.Connectors = []connector.Source{held} })
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		if resp, err := http.DefaultClient.Do(w.request("POST", initializeBody("0"), bearer(token)...).WithContext(ctx)); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	session := <-entered
+	cancel()
+	<-gone
+	close(release)
+	if session == "" {
+		t.Fatal("no session")
+	}
+	w.await("the end", func() bool { return s.ended(&s.sessions, session) })
+}
+
+// TestSpelling: another spelling of a URI does not get past the rules (RFC 3986 §6.2.2), and listed ones are judged as
+// they are written.
+func TestSpelling(t *testing.T) {
+	inEras(t, func(t *testing.T, ask func(w *world, token, method, name, params string) answer) {
+		s := newSource("up", func(c *connector.Config) {
+			c.Deny = []string{"file:///secret/*", "crm://deals/*", "note:top*"}
+			c.Tools = []connector.ToolConfig{{Name: "file:///sales/*", Groups: []string{"group of bob"}}}
+		}, "t")
+		s.catalog.Resources = []json.RawMessage{json.RawMessage(`{"uri":"file:///open/../secret%2fdoc","name":"odd"}`)}
+		w := mounting(t, s)
+		token, _ := w.login("alice", "c1", "mcp", 1)
+		for _, uri := range []string{"file:///secret/a", "FILE:///secret/a", "file:///open/../secret/a", "file:///%73ecret/a", "file:///open/%2E%2e/secret/a",
+			"file:///open%2f..%2Fsecret/a", "file:////secret/a", "crm://DEALS/1", "crm://deals/./1?x=..", "note:%74op", "file:///./sales/a"} {
+			if a := ask(w, token, "resources/read", uri, `"uri":"`+uri+`"`); !strings.Contains(a.body, "Resource not found") {
+				t.Errorf("%s: %s", uri, a.body)
+			}
+		}
+		for _, uri := range []string{"file:///open/a", "file:///open/a%20b/", "crm://deal/../x", "note:a/../b", "file:///open/../secret%2fdoc", "%zz", "x"} {
+			if a := ask(w, token, "resources/read", uri, `"uri":"`+uri+`"`); strings.Contains(a.body, "Resource not found") {
+				t.Errorf("%s: %s", uri, a.body)
+			}
+		}
+	})
+}

@@ -211,8 +211,8 @@ func (m *mounted) withheld(name string, definition json.RawMessage) bool {
 	}
 	found := connector.HiddenText(definition)
 	if len(found) == 0 {
-		m.hidden.Delete(name)
-	} else if _, known := m.hidden.Swap(name, found); !known {
+		m.hidden.drop(name)
+	} else if m.hidden.put(name, found) {
 		m.server.log.Warn("a definition holds characters that nobody sees", "connector", m.config.Name, "tool", name,
 			"found", found)
 	}
@@ -223,7 +223,7 @@ func (m *mounted) withheld(name string, definition json.RawMessage) bool {
 func (m *mounted) report(v *view) {
 	m.problems.Store(&v.problems)
 	for _, p := range v.problems {
-		if _, known := m.logged.LoadOrStore(p, true); !known {
+		if m.logged.put(p, nil) {
 			m.server.log.Warn("connector offers what is not served", "connector", m.config.Name,
 				"reason", "connector_bad_answer", "problem", p)
 		}

@@ -95,6 +95,9 @@ func (s *Server) allow(ctx context.Context, k *call, want changes) (changes, map
 	if err != nil {
 		return changes{}, nil, err
 	}
+	// One that does not answer must not be waited for once for each URI.
+	ctx, cancel := context.WithTimeout(ctx, catalogWait)
+	defer cancel()
 	allowed := changes{Tools: want.Tools, Prompts: want.Prompts && all.prompts, Resources: want.Resources && all.resources}
 	watched := map[*mounted][]string{}
 	if !all.subscribe {

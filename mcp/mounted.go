@@ -45,8 +45,8 @@ type mounted struct {
 
 	caps     atomic.Pointer[capabilities] // as last seen; nil = never
 	problems atomic.Pointer[[]string]     // of the catalog as last seen
-	hidden   sync.Map                     // tool to findings of HiddenText, as last seen
-	logged   sync.Map                     // problems that the log has already
+	hidden   book                         // tool to findings of HiddenText, as last seen
+	logged   book                         // problems that the log has already
 	telling  atomic.Bool                  // a change is about to be told
 
 	mu    sync.Mutex

@@ -138,6 +138,7 @@ func (s *Server) findResource(ctx context.Context, k *call, uri string) (*target
 	best, several := -1, false
 	views := s.lookAll(ctx, k, mounts)
 	for _, v := range views {
+		k.keep(v) // a subscription may name many
 		fit := v.fit(uri)
 		switch {
 		case fit > best:
@@ -155,7 +156,7 @@ func (s *Server) findResource(ctx context.Context, k *call, uri string) (*target
 	if found == nil || several {
 		return nil, nil
 	}
-	t := &target{found, found.config.Rule(uri, true), uri}
+	t := &target{found, found.resourceRule(uri, best), uri}
 	if ok, err := k.caller.open(ctx, &t.rule); err != nil || !ok {
 		k.denied(err)
 		return nil, err
@@ -163,10 +164,12 @@ func (s *Server) findResource(ctx context.Context, k *call, uri string) (*target
 	return t, nil
 }
 
+// listed is the fit of a URI that stands in the list.
+const listed = 1 << 30
+
 // fit says how surely a URI belongs to this connector: -1 not, 0 perhaps, more for each character of a template that
 // fits, and most for one that is listed.
 func (v *view) fit(uri string) int {
-	const listed = 1 << 30
 	for i := range v.resources {
 		if v.resources[i].key == uri {
 			return listed

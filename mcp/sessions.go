@@ -104,6 +104,9 @@ func (ss *sessions) opened(s *session, server *sdk.ServerSession) {
 	defer ss.mu.Unlock()
 	s.active--
 	s.sdk = server
+	if server != nil {
+		s.id = server.ID() // connectors may have heard of it
+	}
 	switch {
 	case s.gone:
 		ss.close(s)
@@ -111,7 +114,6 @@ func (ss *sessions) opened(s *session, server *sdk.ServerSession) {
 	case server == nil:
 		return
 	}
-	s.id = server.ID()
 	ss.byID[s.id] = s
 	ss.gauge.Inc()
 	s.timer = time.AfterFunc(ss.idle, func() { ss.expire(s) })

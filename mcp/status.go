@@ -61,10 +61,7 @@ func (m *mounted) status() ConnectorStatus {
 }
 
 // hiddenTools counts the definitions with hidden text.
-func (m *mounted) hiddenTools() (n int) {
-	m.hidden.Range(func(_, _ any) bool { n++; return true })
-	return n
-}
+func (m *mounted) hiddenTools() int { return len(m.hidden.all()) }
 
 // ToolChange is something about a tool's definition that the operator should read.
 type ToolChange struct {
@@ -84,12 +81,11 @@ func (s *Server) ToolChanges() []ToolChange {
 		for _, p := range m.ledger.Changed() {
 			byTool[p.Tool] = ToolChange{Connector: p.Connector, Tool: p.Tool, Accepted: p.Definition, Offered: p.Offered, Since: p.Changed}
 		}
-		m.hidden.Range(func(tool, found any) bool {
-			c := byTool[tool.(string)]
-			c.Connector, c.Tool, c.Hidden = m.config.Name, tool.(string), found.([]string)
-			byTool[c.Tool] = c
-			return true
-		})
+		for tool, found := range m.hidden.all() {
+			c := byTool[tool]
+			c.Connector, c.Tool, c.Hidden = m.config.Name, tool, found
+			byTool[tool] = c
+		}
 		mine := make([]ToolChange, 0, len(byTool))
 		for _, c := range byTool {
 			mine = append(mine, c)

@@ -22,12 +22,16 @@ type Ledger struct {
 	mu      sync.Mutex
 	pins    map[string]Pin
 	unsaved map[string]bool
+	size    int    // of all definitions in bytes
 	version uint64 // moves when an answer of Withheld may
 }
 
-// maxPins bounds a ledger. A connector that invents names without end must not fill the disk; what does not fit is
-// withheld.
-const maxPins = 10_000
+// Bounds of a ledger. A connector that invents names or definitions without end must not fill the disk; what does not
+// fit is withheld.
+const (
+	maxPins  = 10_000
+	maxBytes = 64 << 20 // of all definitions
+)
 
 // NewLedger returns the ledger of a connector with the pins that were stored. save stores pins; nil forgets them with
 // the process.
@@ -36,6 +40,7 @@ func NewLedger(c Config, stored []Pin, now func() time.Time, save func(context.C
 		pins: map[string]Pin{}, unsaved: map[string]bool{}}
 	for _, p := range stored {
 		l.pins[p.Tool] = p
+		l.size += p.size()
 	}
 	return l
 }
@@ -47,7 +52,7 @@ func (l *Ledger) Withheld(tool string, offered json.RawMessage) (withheld, fresh
 	defer l.mu.Unlock()
 	p, known := l.pins[tool]
 	switch {
-	case !known && len(l.pins) >= maxPins:
+	case !known && len(l.pins) >= maxPins, l.size+len(offered) > maxBytes && !(known && Same(p.Definition, offered)):
 		return true, false
 	case !known:
 		l.put(Pin{Connector: l.connector, Tool: tool, Definition: compact(offered), Seen: l.now()})
@@ -70,8 +75,12 @@ func (l *Ledger) Withheld(tool string, offered json.RawMessage) (withheld, fresh
 	return true, true
 }
 
+// size is what a pin takes of maxBytes.
+func (p Pin) size() int { return len(p.Definition) + len(p.Offered) }
+
 // put enters a pin. mu must be held.
 func (l *Ledger) put(p Pin) {
+	l.size += p.size() - l.pins[p.Tool].size()
 	l.pins[p.Tool] = p
 	l.unsaved[p.Tool] = true
 	l.version++

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,5 +114,29 @@ func TestHiddenText(t *testing.T) {
 		if got := connector.HiddenText(json.RawMessage(raw)); !slices.Equal(got, want) {
 			t.Errorf("%s: %q", raw, got)
 		}
+	}
+}
+
+// TestLedgerIsBounded: definitions without end fill neither memory nor disk; what is pinned stays served.
+func TestLedgerIsBounded(t *testing.T) {
+	size := 0
+	l := ledger(false, nil, func(_ context.Context, pins []connector.Pin) error {
+		for _, p := range pins {
+			size += len(p.Definition)
+		}
+		return nil
+	})
+	large := json.RawMessage(`"` + strings.Repeat("x", 1<<20) + `"`)
+	served := 0
+	for i := range 100 {
+		if withheld, _ := l.Withheld(strconv.Itoa(i), large); !withheld {
+			served++
+		}
+	}
+	if err := l.Flush(context.Background()); err != nil || size > 64<<20 || served != 63 {
+		t.Errorf("%d served, %d bytes, %v", served, size, err)
+	}
+	if withheld, _ := l.Withheld("0", large); withheld {
+		t.Error("what is pinned is withheld")
 	}
 }
