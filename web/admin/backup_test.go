@@ -228,7 +228,7 @@ func TestRestoreOverDamage(t *testing.T) {
 	if got.code != 0 {
 		t.Fatalf("%+v", got)
 	}
-	has(t, got.err, "could not be read (", "live again")
+	has(t, got.err, "could not be read (", "live again", "hostedmcp rotate-key -signing")
 }
 
 func TestRestoreRefuses(t *testing.T) {

@@ -192,7 +192,8 @@ func restore(ctx context.Context, c *call) error {
 func (c *call) printRestored(r restored) error {
 	if r.TombstonesLost != "" {
 		c.warn("The replaced file could not be read (%s): connections that were ended after the backup live again. "+
-			"Look at them with hostedmcp grants list, and end those that must not.", escapedLine(r.TombstonesLost))
+			"Look at them with hostedmcp grants list, and end those that must not. A signing key that was replaced after the "+
+			"backup signs again: hostedmcp rotate-key -signing, if it was replaced because somebody knew it.", escapedLine(r.TombstonesLost))
 	}
 	if c.opt.json {
 		return c.printValue(r)
