@@ -39,11 +39,7 @@ func (s *search) newConnectors() (*connectors, error) {
 	})
 	api := httptest.NewServer(mux)
 	s.atEnd(api.Close)
-	server := sdk.NewServer(&sdk.Implementation{Name: "mounted", Version: "1"}, nil)
-	server.AddTool(&sdk.Tool{Name: "echo", InputSchema: map[string]any{"type": "object"}},
-		func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
-			return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: "hello"}}}, nil
-		})
+	server := echoServer()
 	h := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return server }, nil)
 	mounted := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		c.book.secret("user's token at an MCP server", bearer(q), "")
@@ -52,6 +48,30 @@ func (s *search) newConnectors() (*connectors, error) {
 	s.atEnd(mounted.Close)
 	c.url, c.mcp = api.URL, mounted.URL
 	return c, nil
+}
+
+func echoServer() *sdk.Server {
+	server := sdk.NewServer(&sdk.Implementation{Name: "mounted", Version: "1"}, nil)
+	server.AddTool(&sdk.Tool{Name: "echo", InputSchema: map[string]any{"type": "object"}},
+		func(context.Context, *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
+			return &sdk.CallToolResult{Content: []sdk.Content{&sdk.TextContent{Text: "hello"}}}, nil
+		})
+	return server
+}
+
+// childArgument makes this program the MCP server behind a connector of kind mcp-stdio.
+const childArgument = "stdio-server"
+
+// child serves until its input ends. It gets its key in the environment, and every user's token in _meta.
+func child() int {
+	if os.Getenv("SERVICE_KEY") == "" {
+		fmt.Fprintln(os.Stderr, "no SERVICE_KEY")
+		return 1
+	}
+	if err := echoServer().Run(context.Background(), &sdk.StdioTransport{}); err != nil {
+		return 1
+	}
+	return 0
 }
 
 func bearer(q *http.Request) string {
@@ -76,7 +96,7 @@ func (c *connectors) tools() (out []string) {
 			out = append(out, kind+"__"+tool)
 		}
 	}
-	return append(out, "mounted__echo")
+	return append(out, "mounted__echo", "child__echo")
 }
 
 const thingsDocument = `{"openapi":"3.1.0","info":{"title":"Things","version":"1"},"servers":[{"url":%q}],"paths":{
@@ -101,5 +121,11 @@ func (c *connectors) config(dir string) (out []string, err error) {
 		}
 		out = append(out, fmt.Sprintf("[[connector]]\nname = %q\nkind = \"openapi\"\ndocument = %q\n%s", name, document, credential))
 	}
-	return append(out, fmt.Sprintf("[[connector]]\nname = \"mounted\"\nkind = \"mcp-http\"\nurl = %q\ncredential = \"user\"", c.mcp)), nil
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return append(out, fmt.Sprintf("[[connector]]\nname = \"mounted\"\nkind = \"mcp-http\"\nurl = %q\ncredential = \"user\"", c.mcp),
+		fmt.Sprintf("[[connector]]\nname = \"child\"\nkind = \"mcp-stdio\"\ncommand = [%q, %q]\ncredential = \"static\"\n"+
+			"header = \"SERVICE_KEY\"\nsecret_file = %q", self, childArgument, key)), nil
 }

@@ -45,6 +45,9 @@ func main() {
 	if len(os.Args) > 1 {
 		name = os.Args[1]
 	}
+	if name == childArgument {
+		os.Exit(child())
+	}
 	do := campaigns[name]
 	if do == nil {
 		fmt.Fprintln(os.Stderr, "faults: which campaign? crash, cuts, storm, outage, disk, keycloak, backup, rotate, operator or secrets; see doc.go")

@@ -36,6 +36,16 @@ func (s *search) mistakes(c *client) {
 	} {
 		s.request(http.MethodGet, at, "", nil)
 	}
+	s.misplaced(c, victim)
+	if t, err := victim.RefreshWith(oldest); err != nil || !strings.Contains(t.Description, "refresh_reuse") {
+		s.violation("reuse: %+v, %v", t, err)
+	}
+	s.request(http.MethodPost, "/mcp", `{}`, http.Header{"Authorization": {"Bearer " + victim.Access}})
+	s.denied(c)
+}
+
+// misplaced are requests with good credentials in the wrong place.
+func (s *search) misplaced(c, victim *client) {
 	for v, known := range s.seen("state") { // answers of the provider that are finished, in another browser
 		if known && strings.Contains(v, ".") {
 			s.request(http.MethodGet, "/callback?code="+rand.Text()+"&state="+url.QueryEscape(v), "", nil)
@@ -59,11 +69,6 @@ func (s *search) mistakes(c *client) {
 	for v := range s.seen("form ticket") {
 		s.request(http.MethodPost, "/consent", url.Values{"ticket": {v}, "token": {rand.Text()}, "answer": {"approve"}}.Encode(), nil)
 	}
-	if t, err := victim.RefreshWith(oldest); err != nil || !strings.Contains(t.Description, "refresh_reuse") {
-		s.violation("reuse: %+v, %v", t, err)
-	}
-	s.request(http.MethodPost, "/mcp", `{}`, http.Header{"Authorization": {"Bearer " + victim.Access}})
-	s.denied(c)
 }
 
 // denied is a login that ends with Deny, and a code that comes twice.

@@ -195,7 +195,7 @@ func (s *search) withDemo() error {
 	}
 	s.connectors.demo = true
 	listen, crm := freePort(), freePort()
-	done, err := s.book.front("crm", crm, func() string { return listen })
+	done, err := s.book.front("crm", crm, listen, listen)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -56,16 +57,17 @@ func (r *recorder) text(from, said, owner string) {
 	r.texts = append(r.texts, text{from: from, said: said, owner: owner})
 }
 
-// front is the public address of a server: everything between it and clients, browsers and the operator's trace passes
-// here. Its address is the public URL, so that nobody notices.
-func (r *recorder) front(name, address string, target func() string) (close func(), err error) {
+// front listens in the place of target. As the public address of a server it sees everything between that and clients,
+// browsers and the operator's trace, and the Host header stays; host is set before others.
+func (r *recorder) front(name, address, target, host string) (close func(), err error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
 	}
 	h := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
-			p.Out.URL.Scheme, p.Out.URL.Host = "http", target() // the Host header stays
+			p.Out.URL.Scheme, p.Out.URL.Host = "http", target
+			p.Out.Host = cmp.Or(host, p.In.Host)
 		},
 		ModifyResponse: func(res *http.Response) error { return r.answer(name, res) },
 		FlushInterval:  -1,

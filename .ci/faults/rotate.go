@@ -2,16 +2,11 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"hostedmcp/auth/authtest"
@@ -46,6 +41,9 @@ func rotate(r *run) error {
 		if err := o.finish(key); err != nil {
 			return err
 		}
+	}
+	if err := o.handOut(); err != nil {
+		return err
 	}
 	o.retires(first)
 	o.guests.halt()
@@ -97,88 +95,6 @@ func (o *rotating) settings() settings {
 		provider: []string{`rotation = "none"`, `holdoff = "200ms"`, `timeout = "5s"`},
 		tokens:   []string{fmt.Sprintf("access_ttl = %q", rotationTTL)},
 	}
-}
-
-// round kills one rotation, and has it finished.
-func (o *rotating) round(i int) error {
-	key := keys[i%len(keys)]
-	var tracer *exec.Cmd
-	if o.strace {
-		var err error
-		if tracer, err = o.attach(key, i/len(keys)); err != nil {
-			return err
-		}
-	}
-	cmd, err := o.server.operator("rotate-key", "-"+key)
-	if err != nil {
-		return err
-	}
-	if o.strace {
-		select {
-		case <-o.server.died:
-			o.struck["system call"]++
-		case <-time.After(2 * time.Second):
-		}
-		tracer.Process.Kill()
-		tracer.Wait()
-	} else {
-		time.Sleep(rand.N(30 * time.Millisecond))
-	}
-	o.server.kill()
-	if out, err := cmd.wait(); err == nil {
-		o.struck["after it"]++
-	} else if o.struck["during it"]++; out != "" || cmd.err.Len() == 0 {
-		o.violation("rotate-key -%s, cut off, says %q and %q", key, out, cmd.err.String())
-	}
-	back := time.Now()
-	if err := o.server.start(); err != nil {
-		return fmt.Errorf("start after a kill during rotate-key -%s: %w\n%s", key, err, o.server.logTail("", 3))
-	}
-	if err := o.finish(key); err != nil {
-		return err
-	}
-	if !o.fleet.settled(back, time.Minute) {
-		return fmt.Errorf("nobody goes on after rotate-key -%s", key)
-	}
-	return nil
-}
-
-// Steps of a rotation, and of what goes on beside it, counted from the moment at which strace is there. A key file is
-// replaced by the first ones; commits are all that the other rotations are made of.
-var stepsOfRotation = map[string][]systemCall{
-	"master":  {{"rename,renameat,renameat2", 2}, {"link,linkat", 1}, {"fsync", 3}, {"fchmod,fchmodat", 2}, {"fdatasync", 9}, {"pwrite64", 40}},
-	"data":    {{"fdatasync", 15}, {"pwrite64", 60}},
-	"signing": {{"fdatasync", 7}, {"pwrite64", 30}, {"write", 20}},
-}
-
-// attach has strace kill the running server at a system call of the rotation that follows.
-func (o *rotating) attach(key string, n int) (*exec.Cmd, error) {
-	if err := needStrace(); err != nil {
-		return nil, err
-	}
-	calls := stepsOfRotation[key]
-	call := calls[n%len(calls)]
-	k := 1 + n/len(calls)*7%call.most // 7 meets every k in the long run, and spreads in a short one
-	log := filepath.Join(o.dir, "strace.log")
-	os.Remove(log)
-	said, err := os.Create(log)
-	if err != nil {
-		return nil, err
-	}
-	defer said.Close()
-	cmd := exec.Command("strace", "-f", "-o", os.DevNull, "-e", "trace="+call.name,
-		"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call.name, k), "-p", fmt.Sprint(o.server.pid()))
-	cmd.Stderr, cmd.SysProcAttr = said, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	for range 200 { // "strace: Process N attached"; not waiting longer costs one kill's aim, no more
-		if text, _ := os.ReadFile(log); bytes.Contains(text, []byte("attached")) {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return cmd, nil
 }
 
 // rotated is what rotate-key says.
@@ -286,80 +202,4 @@ func (o *rotating) opens(file string, key []byte) error {
 func (o *rotating) probe() (*client, error) {
 	c := o.newClient(o.server, o.clients+guestCount, userName(0), o.fleet.clients[0].HTTP.Transport)
 	return c, c.login()
-}
-
-// replaced is a signing key of before, with a token that it signed.
-type replaced struct {
-	key    string
-	client *client
-	retire time.Time
-}
-
-// retireMost is how long a replaced key may stay: the life of its tokens, and what clocks may differ by.
-const retireMost = rotationTTL + 3*time.Minute
-
-// replaceSigning makes a new signing key, and holds a token of the old one against it.
-func (o *rotating) replaceSigning() (replaced, error) {
-	probe, err := o.probe()
-	if err != nil {
-		return replaced{}, err
-	}
-	said, err := o.insist("signing")
-	if err != nil {
-		return replaced{}, err
-	}
-	was := replaced{kid(probe.Access), probe, said.Retire}
-	if v, a, err := probe.call("whoami"); v != worked && time.Now().Before(probe.expires) {
-		o.violation("a token of the replaced signing key: %s, %v", a, err)
-	}
-	fresh, err := o.probe()
-	if err != nil {
-		return was, err
-	}
-	if now := kid(fresh.Access); now != said.ID || now == was.key {
-		o.violation("rotated from %s to %s, but tokens are signed by %s", was.key, said.ID, now)
-	}
-	published, err := o.published()
-	if !slices.Contains(published, said.ID) || !slices.Contains(published, was.key) {
-		o.violation("published are %v, must be %s and %s", published, said.ID, was.key)
-	}
-	if left := time.Until(said.Retire); left < time.Until(probe.expires) || left > retireMost {
-		o.violation("the replaced key retires in %s, its tokens live %s", left, rotationTTL)
-	}
-	return was, err
-}
-
-// retires waits until a replaced key has retired: nothing of it is published or accepted.
-func (o *rotating) retires(was replaced) {
-	o.say("waiting %s for the first signing key to retire", max(0, time.Until(was.retire)).Round(time.Second))
-	time.Sleep(time.Until(was.retire) + time.Second)
-	if published, err := o.published(); err != nil || slices.Contains(published, was.key) {
-		o.violation("%s has retired, but is published: %v, %v", was.key, published, err)
-	}
-	if a, err := was.client.post("whoami"); err != nil || a.status != http.StatusUnauthorized {
-		o.violation("a token of the retired signing key: %s, %v", a, err)
-	}
-}
-
-// kid returns the key that a JWT names.
-func kid(token string) string {
-	head, _, _ := strings.Cut(token, ".")
-	var h struct{ Kid string }
-	_ = json.Unmarshal(decoded(head), &h) // no kid: it equals nothing that is expected
-	return h.Kid
-}
-
-// published returns the names of the keys in the JWKS.
-func (o *rotating) published() (out []string, err error) {
-	res, err := http.Get(o.server.url + "/jwks")
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	var set struct{ Keys []struct{ Kid string } }
-	err = json.NewDecoder(res.Body).Decode(&set)
-	for _, k := range set.Keys {
-		out = append(out, k.Kid)
-	}
-	return out, err
 }

@@ -3,8 +3,11 @@ package main
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -61,27 +64,65 @@ func (o *rotating) oneDataKey(file string) error {
 	return nil
 }
 
+// handOut makes a master key for the operator to install, as for a systemd credential: until it is there the old one
+// opens the store, and nothing else is rotated; with it the old one is worthless.
+func (o *rotating) handOut() error {
+	master, file := filepath.Join(o.server.data, "master.key"), filepath.Join(o.dir, "handed.key")
+	old, err := os.ReadFile(master)
+	if err != nil {
+		return err
+	}
+	if _, err := o.server.do("rotate-key", "-master", "-new-key-file", file); err != nil {
+		return err
+	}
+	if _, err := o.server.do("rotate-key", "-data"); err == nil || !strings.Contains(err.Error(), "waits to be installed") {
+		o.violation("rotate-key -data while a master key waits: %v", err)
+	}
+	o.server.kill()
+	if err := o.server.start(); err != nil {
+		return fmt.Errorf("start with the old master key, the new one not installed yet: %w", err)
+	}
+	o.server.kill()
+	if err := copyFile(master, file); err != nil {
+		return err
+	}
+	back := time.Now()
+	if err := o.server.start(); err != nil {
+		return fmt.Errorf("start with the new master key: %w", err)
+	}
+	copied, err := o.backup()
+	if err != nil {
+		return err
+	}
+	if err := o.opens(copied, old); err == nil {
+		o.violation("a backup made under the installed master key opens with the old one")
+	}
+	o.fleet.settled(back, time.Minute)
+	return nil
+}
+
 // close is the verdict on the closed file: every key is replaced once more, the old master key opens nothing, and
 // everybody goes on.
 func (o *rotating) close() error {
 	if err := o.server.stop(); err != nil {
 		o.violation("%v", err)
 	}
-	old := filepath.Join(o.dir, "old")
-	for name, from := range map[string]string{"master.key": "master.key", "hostedmcp.db": "hostedmcp.db"} {
-		if err := errors.Join(os.MkdirAll(old, 0o700), copyFile(filepath.Join(old, name), filepath.Join(o.server.data, from))); err != nil {
-			return err
-		}
+	old, file := filepath.Join(o.dir, "old"), filepath.Join(o.server.data, "hostedmcp.db")
+	if err := os.MkdirAll(old, 0o700); err != nil {
+		return err
+	}
+	if err := copyFile(filepath.Join(old, "master.key"), filepath.Join(o.server.data, "master.key")); err != nil {
+		return err
 	}
 	for _, key := range keys {
 		if _, err := o.server.do("rotate-key", "-"+key); err != nil {
 			o.violation("on the closed file: %v", err)
 		}
 	}
-	file := filepath.Join(o.server.data, "hostedmcp.db")
 	if err := errors.Join(o.oneDataKey(file), copyFile(filepath.Join(old, "hostedmcp.db"), file)); err != nil {
 		return err
 	}
+	// a thief has the file of today and the key of yesterday
 	s := o.settings()
 	s.data, s.public = old, o.server.url
 	thief, err := o.newServer("thief", s)
@@ -100,25 +141,26 @@ func (o *rotating) close() error {
 	if err := o.server.start(); err != nil {
 		return err
 	}
-	for _, c := range o.fleet.clients {
-		if err := c.load(); err != nil {
-			return err
-		}
-		if a, err := c.insist(c.Refresh, 30*time.Second); err != nil || a.Status != 200 {
-			o.violation("%s, at the end: %d %s, %v", c.user, a.Status, a.Description, err)
-		}
-	}
-	lost := o.fleet.lost.Load()
-	o.ledger.read()
+	o.everybody()
+	return o.server.stop()
+}
+
+// everybody says that nobody was lost: every client refreshes once more, and the provider never refused one.
+func (o *rotating) everybody() {
 	var users []string
 	for _, c := range o.fleet.clients {
 		users = append(users, c.user)
+		err := c.load()
+		a, asked := c.insist(c.Refresh, 30*time.Second)
+		if err = errors.Join(err, asked); err != nil || a.Status != http.StatusOK {
+			o.violation("%s, at the end: %d %s, %v", c.user, a.Status, a.Description, err)
+		}
 	}
-	if n := o.ledger.refusals(users); lost != 0 || n != 0 {
-		o.violation("%d connections lost, %d refused by the provider", lost, n)
+	lost, refused := o.fleet.lost.Load(), o.ledger.refusals(users)
+	if lost != 0 || refused != 0 {
+		o.violation("%d connections lost, %d refused by the provider", lost, refused)
 	}
-	o.say("%d requests, %d lost, data key %d at the end", o.fleet.sent.Load(), lost, o.dataKey)
-	return o.server.stop()
+	o.say("%d requests, %d lost, %d refused by the provider, data key %d at the end", o.fleet.sent.Load(), lost, refused, o.dataKey)
 }
 
 // decoded reads base64url, nothing if it is not.

@@ -106,7 +106,7 @@ func (s *search) serve(o settings) error {
 	if s.server, err = s.newServer(s.name, o); err != nil {
 		return err
 	}
-	done, err := s.book.front(s.name, front, func() string { return s.server.listen })
+	done, err := s.book.front(s.name, front, s.server.listen, "")
 	if err != nil {
 		return err
 	}
@@ -187,8 +187,10 @@ func (s *search) calls(c *client) {
 		tools = append(tools, s.connectors.tools()...)
 	}
 	for _, tool := range tools {
-		if _, err := c.post(tool); err != nil {
-			s.violation("%s: %v", tool, err)
+		a, err := c.post(tool)
+		fails := strings.HasSuffix(tool, "_tool") || strings.HasSuffix(tool, "broken") || strings.HasSuffix(tool, "refused") || strings.HasSuffix(tool, "_deal")
+		if err != nil || !fails && !good(a.body) {
+			s.violation("%s: %d %.500s, %v", tool, a.status, a.body, err)
 		}
 		if tool == "whoami" {
 			time.Sleep(1100 * time.Millisecond) // the provider's token is due
