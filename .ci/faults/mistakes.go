@@ -163,11 +163,13 @@ func (s *search) confidential(like *client) error {
 
 // troubles are the provider's: it fails in words that hold what it was asked with, and its answers cannot be read.
 func (s *search) troubles(c *client) {
+	shown := s.provider.RefreshTokens()
 	for _, f := range []authtest.Fault{
 		authtest.Unavailable(503, "1"), {Reset: true}, authtest.HTML(), authtest.InvalidGrant("Token is not active"),
 		{Status: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: `{"access_token":"` + s.made() + `","token_type":[]}`},
 		{Status: 400, Header: http.Header{"Content-Type": {"application/json"}},
-			Body: `{"error":"invalid_request","error_description":"missing parameter"}`},
+			Body: fmt.Sprintf(`{"error":"invalid_request","error_description":"cannot read %s"}`, shown[len(shown)-1])},
+		{Status: 500, Body: "cannot serve refresh_token=" + shown[len(shown)-1]},
 	} {
 		s.provider.Break(authtest.Token, f)
 		s.provider.Break(authtest.Userinfo, f)
