@@ -2,7 +2,9 @@ package mount_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"hostedmcp/mcp/connector"
@@ -52,4 +54,38 @@ func TestIdleSessionsMakeRoom(t *testing.T) {
 		m.do(ctx, tool(by("alice", fmt.Sprint("s", i), nil), "x", `{}`, ""))
 	}
 	m.do(ctx, tool(by("bob", "", nil), "x", `{}`, ""))
+}
+
+// A child gets its three pipes and nothing that we were started with ourselves.
+func TestInheritedFiles(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	left, err := syscall.Dup(int(w.Fd())) // without close-on-exec, as from a careless starter
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(left)
+	ours, err := os.Readlink(fmt.Sprint("/proc/self/fd/", left))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := overStdio(t, "raw", "legacy")
+	if got := m.do(bounded(t), tool(by("alice", "", nil), "open", fmt.Sprintf(`{"fd":%d}`, left), "")); strings.Contains(got, ours) {
+		t.Errorf("the child has %s", ours)
+	}
+}
+
+// A child that prints its environment does not put its secret into our log.
+func TestSecretOnStderr(t *testing.T) {
+	m := newMounted(t, connector.Config{Kind: connector.MCPStdio, Credential: connector.CredentialStatic, Header: "KEY", SecretFile: "x",
+		Command: []string{"/bin/sh", "-c", "echo the key is $KEY 1>&2; exec cat >/dev/null"}, Timeout: seconds(1)},
+		func(o *mount.Options) { o.Secret = "s3cr3t-of-ours" })
+	m.fails(bounded(t), tool(by("alice", "", nil), "x", `{}`, ""))
+	if log := m.log.String(); strings.Contains(log, "s3cr3t") || !strings.Contains(log, "the key is [redacted]") {
+		t.Error(log)
+	}
 }

@@ -249,6 +249,10 @@ var acts = map[string]func(a asked){
 			}
 		}
 	},
+	"open": func(a asked) {
+		target, _ := os.Readlink("/proc/self/fd/" + string(a.Params.Arguments["fd"]))
+		fmt.Println(result(a.ID, string(fmt.Appendf(nil, `{"open":%q}`, target))))
+	},
 	"babble": func(a asked) {
 		for range 1000 {
 			fmt.Println("[debug] no message")

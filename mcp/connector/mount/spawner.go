@@ -3,11 +3,14 @@ package mount
 import (
 	"context"
 	"fmt"
+	"math"
 	"os/exec"
 	"runtime"
 	"sort"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"hostedmcp/auth/oauth"
 	"hostedmcp/mcp/connector"
@@ -94,6 +97,8 @@ func (p *spawner) fork() (*child, error) {
 		return nil, err
 	}
 	defer closeAll(theirs[:])
+	// What our own starter left open to us is none of the child's business; all that we open ourselves is marked so.
+	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC) // before Linux 5.11 they pass
 	cmd := &exec.Cmd{
 		Path: p.path, Args: p.args, Env: p.env,
 		Stdin: theirs[0], Stdout: theirs[1], Stderr: theirs[2],

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 
 	"hostedmcp/mcp/connector"
 )
@@ -252,6 +253,14 @@ func (w *pipe) blame(cause error) {
 // stderrLine is how many bytes of a line of a child go into our log.
 const stderrLine = 1 << 10
 
+// without hides the secret that a child was given: some print their environment.
+func (s *source) without(line string) string {
+	if s.secret == "" {
+		return line
+	}
+	return strings.ReplaceAll(line, s.secret.Reveal(), s.secret.String())
+}
+
 // hear puts a child's stderr into the log, line by line, at a bounded rate.
 func (s *source) hear(stderr io.ReadCloser) {
 	defer stderr.Close()
@@ -267,7 +276,7 @@ func (s *source) hear(stderr io.ReadCloser) {
 			_, long, err = r.ReadLine()
 		}
 		if dropped, ok := own.pass(); ok {
-			s.log.Info("connector writes to stderr", "line", kept, "dropped", dropped)
+			s.log.Info("connector writes to stderr", "line", s.without(kept), "dropped", dropped)
 		}
 	}
 }
