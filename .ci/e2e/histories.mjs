@@ -187,7 +187,7 @@ async function idle() {
 // ---------------------------------------------------------------- troubles, after which nobody is logged out
 async function troubles() {
   say('--- troubles');
-  const site = await Site.make(admin, 'hist-trouble', { provider: 'suspect_after = "2s"', holdoff: '8s' });
+  const site = await Site.make(admin, 'hist-trouble', { provider: 'suspect_after = "2s"', holdoff: '15s' });
   const all = await Promise.all(['one', 'two', 'three', 'four'].map((name) => site.join(name)));
   const { tap, realm } = site, [p] = all;
   const trouble = async (what, reason, advice, begin, heal) => {
