@@ -20,13 +20,22 @@ var (
 	errPages = errors.New("a list without end")
 )
 
-// Catalog reads what the server offers to the caller: all pages of all lists that its capabilities name.
+// Catalog returns what the server offers to the caller: all pages of all lists that its capabilities name, from memory
+// for requests that name a single thing.
 func (s *source) Catalog(ctx context.Context, c *connector.Call) (connector.Catalog, error) {
+	key, since := s.key(c), s.State().Since
+	if recalls(c) {
+		if known, ok := s.memory.recall(key, since, s.now()); ok {
+			return known, nil
+		}
+	}
+	changes := s.memory.begin()
 	catalog, err := s.catalog(ctx, s.catalogCall(c))
 	if err != nil {
+		s.memory.forget(key)
 		return connector.Catalog{}, s.fault(err)
 	}
-	return catalog, nil
+	return s.memory.put(key, remembered{catalog, s.now(), changes, since}), nil
 }
 
 func (s *source) catalog(ctx context.Context, c *connector.Call) (connector.Catalog, error) {

@@ -131,6 +131,7 @@ func (s *source) OnChange(changed func()) {
 
 // changed says that the catalog is to be read again.
 func (s *source) changed() {
+	s.memory.change()
 	s.health.mu.Lock()
 	tell := s.health.changed
 	s.health.mu.Unlock()

@@ -30,16 +30,19 @@ func (s *source) listen(ctx context.Context, c *connector.Call) (json.RawMessage
 		out := l.ask(ctx, methodListen, c.Params, c, 0)
 		return withoutSubscription(out.result), out.err
 	}
+	// It is found by what comes without an address, which may be before the server has answered.
+	call := l.begin(methodListen, nil, c, &clock{})
+	defer l.finish(call)
+	as := *c
+	as.Params = nil
 	for _, raw := range listened(c.Params) {
 		params := object{{quote("uri"), raw}}.bytes()
-		out := l.ask(ctx, methodSubscribe, params, nil, s.cfg.Timeout.D())
+		out := l.ask(ctx, methodSubscribe, params, &as, s.cfg.Timeout.D())
 		if out.err != nil {
 			return nil, out.err
 		}
-		defer s.background(func(ctx context.Context) { l.ask(ctx, methodUnsubscribe, params, nil, goodbye) })
+		defer s.background(func(ctx context.Context) { l.ask(ctx, methodUnsubscribe, params, &as, goodbye) })
 	}
-	call := l.begin(methodListen, nil, c, &clock{}) // so that it is found by what comes without an address
-	defer l.finish(call)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(l.life, func() { cancel(context.Cause(l.life)) })()

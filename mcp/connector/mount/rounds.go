@@ -140,7 +140,7 @@ func (l *link) matchLevel(ctx context.Context, c *connector.Call) error {
 		return nil
 	}
 	params := object{{quote("level"), quote(want)}}.bytes()
-	out := l.ask(ctx, methodSetLevel, params, nil, l.src.cfg.Timeout.D())
+	out := l.ask(ctx, methodSetLevel, params, c, l.src.cfg.Timeout.D())
 	if out.err == nil {
 		l.mu.Lock()
 		l.level = want

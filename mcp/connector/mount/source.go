@@ -38,6 +38,7 @@ type source struct {
 	health health
 	era    era
 	forms  forms
+	memory memory
 
 	mu     sync.Mutex
 	slots  map[string]*slot
