@@ -794,13 +794,14 @@ func printPart(args []string, stdout io.Writer) error {
 	return say(stdout, strings.TrimRight(string(out), "\n")+"\n")
 }
 
-// printUnit names the binary that runs now, the configuration and its folder.
+// printUnit names the binary that runs now, the configuration and its folder. The secrets' files need not exist yet:
+// the unit is what hands them over.
 func printUnit(path, user string) ([]byte, error) {
 	o := deploy.UnitOptions{User: user}
 	if path == "" {
 		return deploy.Unit(o), nil
 	}
-	c, err := loadConfig(path)
+	c, _, err := readConfig(path)
 	if err != nil {
 		return nil, err
 	}
