@@ -177,6 +177,28 @@ func TestGrantEndsAtTheGate(t *testing.T) {
 	})
 }
 
+// TestGrantEndsTheCall: a call under way ends with its grant, whatever its connector makes of the news.
+func TestGrantEndsTheCall(t *testing.T) {
+	inEras(t, func(t *testing.T, ask func(w *world, token, method, name, params string) answer) {
+		s := newSource("up", nil, "t")
+		begun, ended := make(chan struct{}), make(chan struct{})
+		s.do = func(ctx context.Context, _ connector.Call) (json.RawMessage, error) {
+			close(begun)
+			<-ctx.Done()
+			close(ended)
+			return nil, ctx.Err()
+		}
+		w := mounting(t, s)
+		token, grant := w.login("alice", "c1", "mcp", 1)
+		answers := make(chan answer, 1)
+		go func() { answers <- ask(w, token, "tools/call", "up__t", `"name":"up__t"`) }()
+		<-begun
+		w.end(grant, oauth.UserRevoked)
+		<-ended
+		<-answers
+	})
+}
+
 // tardy is a connector that takes its time for a catalog.
 type tardy struct {
 	*source
@@ -280,6 +302,7 @@ func TestInitializeAbandoned(t *testing.T) {
 	session := <-entered
 	cancel()
 	<-gone
+	w.await("the server lets go of the request", func() bool { return w.answers() == 1 })
 	close(release)
 	if session == "" {
 		t.Fatal("no session")

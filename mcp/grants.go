@@ -27,27 +27,37 @@ type grantUse struct {
 func (g *grants) note(k *call) context.Context {
 	id := k.caller.GrantID
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	use := g.known[id]
+	if use != nil {
+		use.last = time.Now()
+		g.mu.Unlock()
+		return use.over
+	}
 	if g.known == nil {
 		g.known = map[string]*grantUse{}
 	}
-	use := g.known[id]
-	if use == nil {
-		use = &grantUse{}
-		use.over, use.end = context.WithCancel(context.Background())
-		g.known[id] = use
-		principal := k.caller.principal
-		g.server.background.start(func() { g.follow(id, principal) })
+	use = &grantUse{last: time.Now()}
+	use.over, use.end = context.WithCancel(context.Background())
+	g.known[id] = use
+	g.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := g.server.authority.Ended(ctx, id)
+	// It may have ended since the request was let in: then this call does not begin any more.
+	select {
+	case <-ended:
+		use.end()
+	default:
 	}
-	use.last = time.Now()
+	principal := k.caller.principal
+	g.server.background.start(func() {
+		defer cancel()
+		g.follow(id, principal, ended)
+	})
 	return use.over
 }
 
 // follow waits for the end of a grant, or until nobody has used it for long.
-func (g *grants) follow(id, principal string) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	ended := g.server.authority.Ended(ctx, id)
+func (g *grants) follow(id, principal string, ended <-chan struct{}) {
 	timer := time.NewTimer(g.idle)
 	defer timer.Stop()
 	for {
