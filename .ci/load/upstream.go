@@ -67,6 +67,9 @@ func unknown(id json.RawMessage) string {
 
 func (u *upstream) handle(m *message, t *turn) string {
 	who := t.who.name()
+	if u.many > 0 {
+		who = "everybody" // what is measured is the same for all
+	}
 	switch m.Method {
 	case "server/discover":
 		if !u.modern {
