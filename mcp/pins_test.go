@@ -2,6 +2,7 @@ package mcp_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -85,10 +86,14 @@ func TestRugPull(t *testing.T) {
 	}
 	s.set(connector.Catalog{Tools: definitions(changed, "steady")}, false)
 	tools(w, token)
-	if _, err := w.server.AcceptTools(context.Background(), "nobody", ""); err == nil {
+	seen := map[string]json.RawMessage{}
+	for _, c := range w.server.ToolChanges() {
+		seen[c.Tool] = c.Offered
+	}
+	if _, err := w.server.AcceptTools(context.Background(), "nobody", seen); err == nil {
 		t.Error("accepted for a connector that is not there")
 	}
-	if n, err := w.server.AcceptTools(context.Background(), "up", "t"); n != 1 || err != nil {
+	if n, err := w.server.AcceptTools(context.Background(), "up", seen); n != 1 || err != nil {
 		t.Errorf("accept: %d %v", n, err)
 	}
 	if got := tools(w, token); !slices.Equal(got, both) {

@@ -99,29 +99,24 @@ func (s *Server) ToolChanges() []ToolChange {
 // errNoConnector is the answer to a name that the configuration does not have.
 var errNoConnector = errors.New("no connector has this name")
 
-// AcceptTools serves what waits from now on: one tool's definition or, with tool "", all of a connector or, with
-// connector "" too, of all. It returns how many there were. Clients are told that the lists changed.
-func (s *Server) AcceptTools(ctx context.Context, name, tool string) (int, error) {
-	total, found := 0, false
-	var errs []error
+// AcceptTools serves definitions of a connector that wait, from now on: those of seen, by tool, as ToolChanges gave
+// them; one that has changed again since goes on waiting. It returns how many there were. Clients are told that the
+// lists changed.
+func (s *Server) AcceptTools(ctx context.Context, name string, seen map[string]json.RawMessage) (int, error) {
 	for _, m := range s.mounts {
-		if name != "" && name != m.config.Name {
+		if name != m.config.Name {
 			continue
 		}
-		found = true
-		n, err := m.ledger.Accept(ctx, tool)
-		total += n
-		if err != nil {
-			errs = append(errs, fmt.Errorf("connector %q: %w", m.config.Name, err))
-		}
+		n, err := m.ledger.Accept(ctx, seen)
 		if n > 0 {
 			s.changed(m)
 		}
+		if err != nil {
+			err = fmt.Errorf("connector %q: %w", name, err)
+		}
+		return n, err
 	}
-	if !found {
-		return 0, errNoConnector
-	}
-	return total, errors.Join(errs...)
+	return 0, errNoConnector
 }
 
 // CheckConnectors is the connectors' part of `hostedmcp check`: what each says of itself, what of its catalog is not

@@ -107,13 +107,14 @@ func (l *Ledger) Changed() []Pin {
 	return out
 }
 
-// Accept makes what waits the accepted definition, of one tool or, with "", of all, and stores it. It returns how many
-// there were. An error is that of the store; then they are accepted until the next start.
-func (l *Ledger) Accept(ctx context.Context, tool string) (int, error) {
+// Accept makes definitions that wait the accepted ones, and stores them: those of seen, by tool, as Changed gave them.
+// One that the connector has changed again since is another, which nobody has read: it goes on waiting. It returns how
+// many were accepted. An error is that of the store; then they are accepted until the next start.
+func (l *Ledger) Accept(ctx context.Context, seen map[string]json.RawMessage) (int, error) {
 	l.mu.Lock()
 	n := 0
-	for name, p := range l.pins {
-		if p.Offered != nil && (tool == "" || tool == name) {
+	for tool, offered := range seen {
+		if p := l.pins[tool]; p.Offered != nil && bytes.Equal(p.Offered, offered) {
 			p.Definition, p.Offered = p.Offered, nil
 			l.put(p)
 			n++

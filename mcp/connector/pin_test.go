@@ -46,11 +46,13 @@ func TestLedger(t *testing.T) {
 	if c := l.Changed(); len(c) != 1 || string(c[0].Definition) != `{"a":1,"b":2}` || string(c[0].Offered) != `{"a":1.0,"b":2}` || c[0].Changed != noon {
 		t.Errorf("changed: %s", c)
 	}
-	if n, err := l.Accept(context.Background(), "other"); n != 0 || err != nil {
-		t.Errorf("another tool: %d %v", n, err)
+	for tool, seen := range map[string]string{"other": `{"a":1.0,"b":2}`, "t": `{"a":1,"b":4}`} {
+		if n, err := l.Accept(context.Background(), map[string]json.RawMessage{tool: json.RawMessage(seen)}); n != 0 || err != nil || len(l.Changed()) != 1 {
+			t.Errorf("another tool, or what nobody has read: %d %v", n, err)
+		}
 	}
 	before := l.Version()
-	if n, err := l.Accept(context.Background(), ""); n != 1 || err != nil || l.Version() == before || len(l.Changed()) != 0 {
+	if n, err := l.Accept(context.Background(), map[string]json.RawMessage{"t": l.Changed()[0].Offered}); n != 1 || err != nil || l.Version() == before || len(l.Changed()) != 0 {
 		t.Errorf("accept: %d %v", n, err)
 	}
 	if p := saved[len(saved)-1]; string(p.Definition) != `{"a":1.0,"b":2}` || p.Offered != nil || p.Connector != "crm" || p.Tool != "t" || p.Seen != noon {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"time"
@@ -38,8 +39,9 @@ type Options struct {
 
 // ToolsAdmin is the server's word on changed tool definitions. A nil field is answered from the store.
 type ToolsAdmin struct {
-	Diff   func() ([]Change, error)                                       // every change that waits
-	Accept func(ctx context.Context, connector, tool string) (int, error) // tool "" = all of the connector
+	Diff func() ([]Change, error) // every change that waits
+	// Accept takes what was read, by tool, and nothing else: what has changed again meanwhile goes on waiting.
+	Accept func(ctx context.Context, connector string, seen map[string]json.RawMessage) (int, error)
 }
 
 // Door answers the operator. Its Handler speaks HTTP with JSON: over the unix socket of a server that runs, or in

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -95,9 +96,12 @@ func (d *Door) acceptTools(x *exchange) error {
 	case in.Digest != digest(waiting):
 		return refuse(http.StatusConflict, "what the connector offers has changed again: look at it with hostedmcp tools diff")
 	}
-	n, err := d.accept(x.r.Context(), in.Connector, in.Tool)
-	if err != nil {
+	n, err := d.accept(x.r.Context(), in.Connector, in.Tool, waiting)
+	switch {
+	case err != nil:
 		return err
+	case n < len(waiting): // in the moment since they were compared
+		return refuse(http.StatusConflict, "what the connector offers has changed again: look at it with hostedmcp tools diff")
 	}
 	x.note("connector", in.Connector)
 	x.note("accepted", n)
@@ -105,10 +109,15 @@ func (d *Door) acceptTools(x *exchange) error {
 }
 
 // accept lets the server do it if there is one, which then tells its clients that the list has changed.
-func (d *Door) accept(ctx context.Context, connector, tool string) (int, error) {
+func (d *Door) accept(ctx context.Context, connector, tool string, waiting []Change) (int, error) {
 	if d.o.Tools.Accept != nil {
-		return d.o.Tools.Accept(ctx, connector, tool)
+		seen := map[string]json.RawMessage{}
+		for _, c := range waiting {
+			seen[c.Tool] = c.Offered
+		}
+		return d.o.Tools.Accept(ctx, connector, seen)
 	}
+	// nobody lists tools beside a closed file
 	pins, err := d.o.Store.AcceptPins(ctx, connector, tool)
 	return len(pins), err
 }

@@ -72,23 +72,31 @@ func TestToolsAccept(t *testing.T) {
 func TestToolsOfTheServer(t *testing.T) {
 	r := newRig(t)
 	var asked string
+	again := false // the connector changes one of the two just before
 	r.door.Tools = admin.ToolsAdmin{
 		Diff: func() ([]admin.Change, error) {
 			return []admin.Change{{Connector: "live", Tool: "t", Accepted: json.RawMessage(`{"a":1}`), Offered: json.RawMessage(`{"a":2}`)},
 				{Connector: "live", Tool: "broken", Offered: json.RawMessage(`{}`)}}, nil
 		},
-		Accept: func(_ context.Context, connector, tool string) (int, error) {
-			asked = connector + " " + tool
-			if tool == "broken" {
+		Accept: func(_ context.Context, connector string, seen map[string]json.RawMessage) (int, error) {
+			asked = fmt.Sprintf("%s %s", connector, seen["t"])
+			switch {
+			case seen["t"] == nil:
 				return 0, errors.New("the connector is gone")
+			case again:
+				return 1, nil
 			}
-			return 3, nil
+			return len(seen), nil
 		},
 	}
 	r.serve()
 	has(t, r.run("tools", "diff").out, "live t", "- 1", "+ 2")
-	if got := r.run("tools", "accept", "live"); asked != "live " || got.out != "Accepted 3 definitions.\n" {
+	if got := r.run("tools", "accept", "live"); asked != `live {"a":2}` || got.out != "Accepted 2 definitions.\n" {
 		t.Errorf("asked for %q: %+v", asked, got)
+	}
+	again = true
+	if got := r.run("tools", "accept", "live"); got.code != 1 || !strings.Contains(got.err, "has changed again: look at it") {
+		t.Errorf("changed just before: %+v", got)
 	}
 	if got := r.run("tools", "accept", "live", "broken"); got.code != 1 || !strings.Contains(got.err, "the connector is gone") {
 		t.Errorf("%+v", got)
@@ -129,7 +137,10 @@ func TestToolsRugPull(t *testing.T) {
 		n++
 		return []admin.Change{{Connector: "c", Tool: "t", Accepted: json.RawMessage(`{}`), Offered: json.RawMessage(fmt.Sprintf(`{"a":%d}`, n))}}, nil
 	}
-	r.door.Tools.Accept = func(context.Context, string, string) (int, error) { t.Error("accepted unseen"); return 1, nil }
+	r.door.Tools.Accept = func(context.Context, string, map[string]json.RawMessage) (int, error) {
+		t.Error("accepted unseen")
+		return 1, nil
+	}
 	r.serve()
 	got := r.run("tools", "accept", "c")
 	if got.code != 1 || !strings.Contains(got.err, "has changed again: look at it") {
