@@ -97,17 +97,6 @@ func (t *txn) savePin(p Pin) {
 	t.save(pinsBucket, p.key(), &p)
 }
 
-// DropPins forgets the pins of tools that a connector no longer has; one that is not there is no error. Errors:
-// ErrUnavailable.
-func (s *Store) DropPins(ctx context.Context, connector string, tools []string) error {
-	return s.write(ctx, func(t *txn) error {
-		for _, tool := range tools {
-			t.del(pinsBucket, Pin{Connector: connector, Tool: tool}.key())
-		}
-		return nil
-	})
-}
-
 // AcceptPins lets the changed definitions that wait be served, of one tool or, with "", of all tools of a connector. It
 // returns the pins that it changed, as they are now; a tool that nothing waits for is none of them. Errors:
 // ErrUnavailable.
