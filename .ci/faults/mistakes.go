@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"hostedmcp/auth/authtest"
 )
@@ -164,20 +165,38 @@ func (s *search) confidential(like *client) error {
 // troubles are the provider's: it fails in words that hold what it was asked with, and its answers cannot be read.
 func (s *search) troubles(c *client) {
 	shown := s.provider.RefreshTokens()
-	for _, f := range []authtest.Fault{
-		authtest.Unavailable(503, "1"), {Reset: true}, authtest.HTML(), authtest.InvalidGrant("Token is not active"),
-		{Status: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: `{"access_token":"` + s.made() + `","token_type":[]}`},
-		{Status: 400, Header: http.Header{"Content-Type": {"application/json"}},
-			Body: fmt.Sprintf(`{"error":"invalid_request","error_description":"cannot read %s"}`, shown[len(shown)-1])},
-		{Status: 500, Body: "cannot serve refresh_token=" + shown[len(shown)-1]},
-	} {
+	last := shown[len(shown)-1]
+	asJSON := http.Header{"Content-Type": {"application/json"}}
+	faults := []authtest.Fault{
+		authtest.Unavailable(503, "1"), {Reset: true}, authtest.HTML(),
+		{Status: 200, Header: asJSON, Body: `{"access_token":"` + s.made() + `","token_type":[]}`},
+		{Status: 500, Body: "cannot serve refresh_token=" + last},
+		{Status: 400, Header: asJSON, Body: fmt.Sprintf(`{"error":"invalid_request","error_description":"cannot read %s"}`, last)},
+		{Status: 400, Header: asJSON, Body: fmt.Sprintf(`{"error":"invalid_grant","error_description":"token %s is unknown"}`, last)},
+	}
+	for i, f := range faults {
 		s.provider.Break(authtest.Token, f)
 		s.provider.Break(authtest.Userinfo, f)
-		for range 2 {
-			c.call("userinfo")
-			c.refresh()
-		}
+		s.untilAsked(c)
 		s.provider.Mend(authtest.Token, authtest.Userinfo)
+		if i+1 < len(faults) { // a good answer ends the pauses; after the last one it would wait to be confirmed
+			s.untilAsked(c)
+		}
+	}
+}
+
+// untilAsked has a client refresh and call until the provider was asked for new tokens: between two questions lie the
+// life of its token, and pauses after failures.
+func (s *search) untilAsked(c *client) {
+	before := s.provider.Count(authtest.Token, "refresh_token")
+	for deadline := time.Now().Add(30 * time.Second); s.provider.Count(authtest.Token, "refresh_token") < before+1; {
+		c.refresh()
+		c.call("userinfo")
+		if time.Now().After(deadline) {
+			s.violation("the provider was not asked for new tokens: its troubles were not seen")
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 
