@@ -172,6 +172,13 @@ func (s *source) greet(ctx context.Context, owner string, from *connector.Call) 
 			l.speak(false)
 			err = l.initialize(ctx, from)
 		}
+		// One that was slow to start may have taken our question for the beginning of the newer era.
+		if isAnswer(err) && !known && s.http == nil {
+			refused := err
+			if modern, err = l.isModern(ctx, from); err == nil && !modern {
+				err = refused
+			}
+		}
 	}
 	if err != nil {
 		l.close(errEnded)

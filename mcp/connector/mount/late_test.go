@@ -1,11 +1,18 @@
 package mount_test
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
+
+	"hostedmcp/auth/oauth"
+	"hostedmcp/mcp/connector"
 )
 
 // lateChild says by one fifo that it has begun, and serves only when the other one opens.
@@ -18,6 +25,37 @@ func lateChild(args []string) {
 		_ = f.Close()
 	}
 	serveStdio(everything("legacy"))
+}
+
+// drowsyChild speaks the newer era, does not answer the first question, and refuses the older era's handshake.
+func drowsyChild([]string) {
+	in, asleep := bufio.NewReader(os.Stdin), true
+	for {
+		line, err := in.ReadBytes('\n')
+		var a asked
+		switch {
+		case err != nil:
+			return
+		case json.Unmarshal(line, &a) != nil:
+		case a.Method == "initialize":
+			fmt.Printf(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32022,"message":"the newer era is spoken here"}}`+"\n", a.ID)
+		case a.Method == "server/discover" && asleep:
+			asleep = false
+		case a.Method == "server/discover":
+			fmt.Printf(`{"jsonrpc":"2.0","id":%s,"result":{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}}`+"\n", a.ID)
+		case a.Method == "tools/call":
+			fmt.Printf(`{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"awake"}]}}`+"\n", a.ID)
+		}
+	}
+}
+
+// MCP 2026-07-28 "Backward Compatibility": silence may mean the older era, or a server that is slow to start; its word
+// about the handshake tells.
+func TestDrowsyChild(t *testing.T) {
+	m := newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: command(t, "drowsy"), Timeout: oauth.Duration(2 * time.Second)}, nil)
+	if got := m.says(bounded(t), tool(by("alice", "", nil), "echo", `{}`, "")); got != "awake" {
+		t.Error(got)
+	}
 }
 
 // A child that takes longer to start than its first caller waits is there for the next one: started anew by each it

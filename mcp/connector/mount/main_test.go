@@ -25,6 +25,7 @@ var children = map[string]func(args []string){
 	"serve-legacy": func([]string) { serveStdio(everything("legacy")) },
 	"serve-modern": func([]string) { serveStdio(everything("modern")) },
 	"serve-both":   func([]string) { serveStdio(demanding()) },
+	"drowsy":       drowsyChild,
 	"late":         lateChild,
 	"raw":          rawChild,
 	"parent":       parentChild,
