@@ -16,7 +16,7 @@ func rawWays(t *testing.T, f func(t *testing.T, m *mounted, stdio bool)) {
 		})
 		t.Run("stdio "+era, func(t *testing.T) {
 			t.Parallel()
-			f(t, newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: command(t, "raw", era), MaxBytes: maxBytes, Timeout: seconds(2)}, nil), true)
+			f(t, newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: command(t, "raw", era), MaxBytes: maxBytes, Timeout: seconds(8)}, nil), true)
 		})
 	}
 }

@@ -17,7 +17,7 @@ import (
 func seconds(n int) oauth.Duration { return oauth.Duration(time.Duration(n) * time.Second) }
 
 func hostileHTTP(t *testing.T, url string) *mounted {
-	return newMounted(t, connector.Config{Kind: connector.MCPHTTP, URL: url, MaxBytes: maxBytes, Timeout: seconds(2)}, nil)
+	return newMounted(t, connector.Config{Kind: connector.MCPHTTP, URL: url, MaxBytes: maxBytes, Timeout: seconds(6)}, nil)
 }
 
 // Issue 6 "Bad input": what cannot be handed on fails its own call, with a message that names the connector.
@@ -68,7 +68,7 @@ func TestEraProbe(t *testing.T) {
 	for _, manner := range []string{"silent", "ends"} {
 		t.Run(manner, func(t *testing.T) {
 			t.Parallel()
-			m := newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: command(t, "raw", "legacy", manner), Timeout: seconds(2)}, nil)
+			m := newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: command(t, "raw", "legacy", manner), Timeout: seconds(4)}, nil)
 			if e := m.fails(bounded(t), tool(by("alice", "", nil), "error", `{}`, "")); e.Code != -32050 {
 				t.Error(e)
 			}
