@@ -51,6 +51,11 @@ func (u *user) listen(ctx context.Context) (*standing, error) {
 		defer close(s.done)
 		defer res.Body.Close()
 		u.events("the session's stream", res.Body, func(m received) bool {
+			// Over pipes a question may come so late that the stream of its call is over.
+			if m.ID != nil {
+				(&oneCall{user: u, connector: "pipe", heard: &heardOf{}}).hear(ctx, m)
+				return true
+			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.heard = append(s.heard, m)
