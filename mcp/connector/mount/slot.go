@@ -208,10 +208,25 @@ func (sl *slot) dial(ctx context.Context, c *connector.Call) (*link, error) {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		sl.src.health.note(sl.src, err)
+		sl.failed(err, c)
 		return nil, err
 	}
 	return l, sl.adopt(l)
+}
+
+// failed learns from a link that did not come about. What a client says of itself stands in the handshake, and may be
+// why that failed: then only its own calls wait, and a question of ours as nobody finds out about the server.
+func (sl *slot) failed(err error, c *connector.Call) {
+	handshake := errors.Is(err, errHandshake) || errors.Is(err, errExited) || errors.Is(err, errTimeout)
+	if c == nil || !handshake {
+		sl.src.health.note(sl.src, err)
+		return
+	}
+	sl.src.mu.Lock()
+	sl.deaths++
+	sl.next = sl.src.now().Add(pause(sl.deaths))
+	sl.src.mu.Unlock()
+	sl.src.spawn(func() { sl.src.probe(context.Background()) })
 }
 
 // current returns the link if it lives.
