@@ -95,6 +95,8 @@ func (l *link) ask(ctx context.Context, method string, params json.RawMessage, f
 	switch {
 	case err != nil:
 		return outcome{err: err, sent: c.sent}
+	case c.answer.fault != nil && errors.Is(context.Cause(l.life), errEnded):
+		return outcome{err: errEnded, sent: true} // the server's word for that it was told to stop
 	case c.answer.fault != nil:
 		return outcome{err: c.answer.fault, sent: true}
 	}
