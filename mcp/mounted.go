@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -180,10 +181,21 @@ func (m *mounted) look(ctx context.Context, k *call) (*view, error) {
 	defer m.server.grants.settle(m, k.caller.GrantID)
 	catalog, err := m.source.Catalog(ctx, &c)
 	if err != nil {
-		m.server.log.Debug("connector offers nothing now", "connector", m.config.Name, "cause", err)
+		m.offersNothing(err)
 		return nil, err
 	}
 	return m.view(catalog), nil
+}
+
+// offersNothing says in the log why there is no catalog: once that the server's answer is none, for an operator must
+// look at that; being away is in the connector's state.
+func (m *mounted) offersNothing(why error) {
+	level := slog.LevelDebug
+	var said *connector.Error
+	if errors.As(why, &said) && said.Reason == oauth.ConnectorBadAnswer && m.logged.put(why.Error(), nil) {
+		level = slog.LevelWarn
+	}
+	m.server.log.Log(context.Background(), level, "connector offers nothing now", "connector", m.config.Name, "cause", why)
 }
 
 // lookAll asks several connectors at once; those that cannot say are left out.
@@ -244,11 +256,16 @@ func credentialError(err error) *connector.Error {
 	return &connector.Error{Code: codeInternal, Message: e.Description(), Reason: e.Reason, Cause: e}
 }
 
-// unavailable is Call of a tool whose connector cannot say now what it offers.
-func (m *mounted) unavailable(_ context.Context, req *sdk.CallToolRequest) (*Result, error) {
-	m.metrics.done(callUnreachable)
-	callOf(req).info.Reason(oauth.ConnectorUnreachable)
-	return Failed(connector.Unreachable(nil).Message), nil
+// unavailable answers a call of a tool whose connector cannot say now what it offers, and why.
+func (m *mounted) unavailable(req *sdk.CallToolRequest, why error) *Result {
+	e, result := connector.Unreachable(nil), callUnreachable
+	var said *connector.Error
+	if errors.As(why, &said) && said.Reason == oauth.ConnectorBadAnswer {
+		e, result = said, callBadAnswer // it is there, and talks nonsense
+	}
+	m.metrics.done(result)
+	callOf(req).info.Reason(e.Reason)
+	return Failed(e.Message)
 }
 
 // raw is a list of definitions.

@@ -3,6 +3,7 @@ package mcp_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -205,6 +206,22 @@ func TestDown(t *testing.T) {
 		}
 		a.set(a.catalog, false)
 		contains(t, ask(w, token, "tools/call", "a__x", `"name":"a__x"`), `"text":"a"`)
+	})
+}
+
+// babbling is a connector that is there and answers its lists with what is none.
+type babbling struct{ *source }
+
+func (s babbling) Catalog(context.Context, *connector.Call) (connector.Catalog, error) {
+	return connector.Catalog{}, connector.BadAnswer(errors.New("tools/list: no list"))
+}
+
+// TestBrokenCatalog: a connector that answers nonsense is told from one that is away (issue 6, Bad input).
+func TestBrokenCatalog(t *testing.T) {
+	inEras(t, func(t *testing.T, ask func(w *world, token, method, name, params string) answer) {
+		w := newWorld(t, func(o *mcp.Options) { o.Connectors = []connector.Source{babbling{newSource("a", nil, "x")}} })
+		token, _ := w.login("alice", "c1", "mcp", 1)
+		contains(t, ask(w, token, "tools/call", "a__x", `"name":"a__x"`), `"isError":true`, `connector_bad_answer`)
 	})
 }
 

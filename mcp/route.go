@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
 	"hostedmcp/auth/oauth"
 	"hostedmcp/mcp/connector"
 )
@@ -61,7 +63,7 @@ func (s *Server) findTool(ctx context.Context, k *call) error {
 		v, err := owner.look(ctx, k)
 		// Down, or without an answer: there is no saying which tools it has.
 		if err != nil {
-			k.tool = owner.absent(k.name)
+			k.tool = owner.absent(k.name, err)
 			return nil
 		}
 		k.keep(v)
@@ -92,14 +94,16 @@ func (k *call) keep(v *view) {
 
 // absent stands for a tool of a connector that cannot say now what it offers. Its call says so, unless the rules hide
 // the name from everybody: then it may just as well not exist.
-func (m *mounted) absent(name string) *Tool {
+func (m *mounted) absent(name string, why error) *Tool {
 	own := strings.TrimPrefix(name, m.prefix)
 	rule := m.config.Rule(own, true)
 	if rule.Hidden || own == "" || len(name) > maxToolName {
 		return nil
 	}
 	t := &Tool{Name: name, mount: m, own: own, Scopes: m.whole.Scopes, Provider: m.provider}
-	t.Call = m.unavailable
+	t.Call = func(_ context.Context, req *sdk.CallToolRequest) (*Result, error) {
+		return m.unavailable(req, why), nil
+	}
 	return t
 }
 
