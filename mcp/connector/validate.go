@@ -156,7 +156,7 @@ func (c Config) urlFaults(f *faults, required bool) {
 	switch {
 	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.Fragment != "":
 		f.add("url", "is not an http or https URL without user and fragment")
-	case u.Scheme == "http" && c.Credential != CredentialNone && !loopback(u.Hostname()):
+	case InClear(u) && c.Credential != CredentialNone:
 		f.add("url", "would carry credentials in clear: write https")
 	}
 }
@@ -176,11 +176,9 @@ func (c Config) documentFaults(f *faults) {
 	}
 }
 
-// loopback reports whether host is this machine by its form alone.
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
+// InClear reports whether what is said to u leaves this machine unencrypted. That a host is this machine shows in its
+// form alone: 127.example.com is somebody else's.
+func InClear(u *url.URL) bool {
+	a, err := netip.ParseAddr(u.Hostname())
+	return u.Scheme == "http" && u.Hostname() != "localhost" && (err != nil || !a.IsLoopback())
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
 
 	"hostedmcp/auth/oauth"
@@ -55,10 +54,7 @@ func (s *source) remedy() string {
 // inClear reports whether what is said leaves this machine unencrypted.
 func (s *source) inClear() (host string, clear bool) {
 	u, err := url.Parse(s.cfg.URL)
-	if err != nil || u.Scheme != "http" {
-		return "", false
-	}
-	if addr, err := netip.ParseAddr(u.Hostname()); err == nil && addr.IsLoopback() || u.Hostname() == "localhost" {
+	if err != nil || !connector.InClear(u) {
 		return "", false
 	}
 	return u.Host, true

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"hostedmcp/mcp/connector"
 )
 
 // This file mirrors what a modern request says into its headers, for proxies that route and meter by them (MCP
@@ -68,19 +70,19 @@ func (f *forms) head(h http.Header, method string, params json.RawMessage) {
 	switch method {
 	case "tools/call":
 		name := p.text("name")
-		h.Set("Mcp-Name", headerValue(name))
+		h.Set("Mcp-Name", connector.HeaderValue(name))
 		f.mu.Lock()
 		list := f.tools[name]
 		f.mu.Unlock()
 		for _, m := range list {
 			if value, ok := argument(objectOf(p.get("arguments")), m.path); ok {
-				h.Set("Mcp-Param-"+m.name, headerValue(value))
+				h.Set("Mcp-Param-"+m.name, connector.HeaderValue(value))
 			}
 		}
 	case "prompts/get":
-		h.Set("Mcp-Name", headerValue(p.text("name")))
+		h.Set("Mcp-Name", connector.HeaderValue(p.text("name")))
 	case "resources/read":
-		h.Set("Mcp-Name", headerValue(p.text("uri")))
+		h.Set("Mcp-Name", connector.HeaderValue(p.text("uri")))
 	}
 }
 

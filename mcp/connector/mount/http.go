@@ -3,7 +3,6 @@ package mount
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -57,14 +55,7 @@ func (s *source) header(ctx context.Context, from *connector.Call) (http.Header,
 	if from == nil {
 		return h, nil
 	}
-	for name, value := range map[string]string{
-		"Hostedmcp-Subject": from.User.Subject, "Hostedmcp-Client": from.User.ClientID,
-		"X-Request-Id": from.User.Request, "Traceparent": from.User.Traceparent,
-	} {
-		if value != "" {
-			h.Set(name, headerValue(value))
-		}
-	}
+	connector.SetIdentity(h, from.User)
 	return h, nil
 }
 
@@ -82,19 +73,6 @@ func (s *source) credential(ctx context.Context, from *connector.Call) (connecto
 		}
 	}
 	return connector.Credential{}, nil
-}
-
-// headerValue writes a value so that it can stand in a header: as it is if it is plain ASCII, else wrapped (MCP
-// 2026-07-28 "Value encoding").
-func headerValue(v string) string {
-	plain := v == strings.TrimSpace(v) && !(strings.HasPrefix(v, "=?base64?") && strings.HasSuffix(v, "?="))
-	for i := range len(v) {
-		plain = plain && v[i] >= ' ' && v[i] < 0x7f
-	}
-	if plain {
-		return v
-	}
-	return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(v)) + "?="
 }
 
 // do sends one HTTP request and returns the answer if its status is 2xx, or an error answer that holds JSON: the

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -114,18 +113,12 @@ func (s *Source) base(d *document) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.Scheme == "http" && !loopback(u.Hostname()) {
+	if connector.InClear(u) {
 		return nil, fmt.Errorf("servers[0].url: %q would carry what users ask in clear: set url to its https address", u.Host)
 	}
 	// what a document may not bring along: a query that would be everybody's, a user with a password
 	u.RawQuery, u.Fragment, u.User = "", "", nil
 	return u, nil
-}
-
-// loopback reports whether host is this machine by its form alone: 127.example.com is somebody else's.
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 func readFile(path string) ([]byte, error) {

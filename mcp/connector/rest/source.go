@@ -2,14 +2,12 @@ package rest
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -161,26 +159,9 @@ func (s *Source) identify(ctx context.Context, h http.Header, call connector.Cal
 	if credential.Header != "" && credential.Value != "" {
 		h.Set(credential.Header, credential.Value.Reveal())
 	}
-	for name, value := range map[string]string{
-		"Hostedmcp-Subject": call.User.Subject, "Hostedmcp-Client": call.User.ClientID,
-		"X-Request-Id": call.User.Request, "Traceparent": call.User.Traceparent,
-	} {
-		if value != "" {
-			h.Set(name, headerValue(value))
-		}
-	}
+	connector.SetIdentity(h, call.User)
 	h.Set("User-Agent", "hostedmcp")
 	return credential.Value, nil
-}
-
-// headerValue writes a value as servers behind MCP get it too, so that a user is called alike everywhere: as it is if it
-// is plain ASCII (a subject by OpenID Connect Core §2, a client's URL), else wrapped (MCP 2026-07-28 "Value encoding").
-func headerValue(v string) string {
-	odd := func(r rune) bool { return r < ' ' || r >= 0x7f }
-	if v != strings.TrimSpace(v) || strings.HasPrefix(v, "=?base64?") && strings.HasSuffix(v, "?=") || strings.ContainsFunc(v, odd) {
-		return "=?base64?" + base64.StdEncoding.EncodeToString([]byte(v)) + "?="
-	}
-	return v
 }
 
 // credential is the call's own, or the static one.
