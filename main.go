@@ -205,6 +205,7 @@ func readConfig(path string) (*config, *admin.ConfigFile, error) {
 		c.fillDemo()
 	}
 	c.Connectors = connector.CompleteAll(c.Connectors)
+	c.keys = make([]oauth.Secret, len(c.Connectors))
 	if err := c.validate(); err != nil {
 		return nil, nil, file.Locate(err)
 	}
@@ -309,7 +310,6 @@ func (c *config) secretFiles() (files []secretFile) {
 		r := &c.Clients.Registered[i]
 		add(fmt.Sprintf("clients.registered[%d].secret_file", i), r.SecretFile, &r.Secret)
 	}
-	c.keys = make([]oauth.Secret, len(c.Connectors))
 	for i := range c.Connectors {
 		add(fmt.Sprintf("connector[%d].secret_file", i), c.Connectors[i].SecretFile, &c.keys[i])
 	}
@@ -848,7 +848,6 @@ func commandEnv(path string) (admin.Env, error) {
 	if err != nil {
 		return admin.Env{}, err
 	}
-	files := c.secretFiles()
 	// A secret that cannot be read is for check to say, beside all else; no other command needs one.
 	_ = c.readSecrets()
 	env := admin.Env{
@@ -860,7 +859,7 @@ func commandEnv(path string) (admin.Env, error) {
 		},
 		Findings: admin.Findings{Provider: c.checkProvider, Documents: c.checkDocuments, Connectors: c.checkConnectors},
 	}
-	for _, f := range files {
+	for _, f := range c.secretFiles() {
 		env.Machine.Secrets = append(env.Machine.Secrets, admin.SecretFile{Key: f.key, Path: f.path})
 	}
 	return env, nil
