@@ -15,7 +15,7 @@ import (
 // order in which they came.
 type call struct {
 	link   *link
-	id     int64
+	id     int64 // 0 = it stands for the link while no call is under way
 	method string
 	params json.RawMessage
 	token  json.RawMessage // the client's own progress token; nil = it wants no progress
@@ -79,12 +79,12 @@ func (c *call) peer() connector.Peer {
 	return c.from.Peer
 }
 
-// push queues a message for the waiting goroutine; false if nobody takes it any more. What a client is too slow to
-// take is dropped beyond what one answer may hold; an answer never is.
+// push queues a message for the waiting goroutine; false if nobody takes it any more, or, between calls, nobody waits.
+// What a client is too slow to take is dropped beyond what one answer may hold; an answer never is.
 func (c *call) push(m message) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.closed || c.id == 0 {
 		return false
 	}
 	c.closed = m.method == ""
