@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -71,6 +72,8 @@ type Options struct {
 
 	Log        *slog.Logger          // nil = slog.Default
 	Registerer prometheus.Registerer // nil = no metrics
+
+	link func(file, name string) error // os.Link; the tests let it fail
 }
 
 // defaultTombstone is `tombstone_ttl` of protocol.md §9.
@@ -92,6 +95,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Synchronised == nil {
 		o.Synchronised = systemSynchronised
+	}
+	if o.link == nil {
+		o.link = os.Link
 	}
 	o.clocks()
 	if o.OnEvent == nil {

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"os"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -49,5 +50,17 @@ func (s *Store) CreateAll(grants []NewGrant) error {
 // Waiting is how many transitions the writer has not taken yet.
 func (s *Store) Waiting() int { return len(s.jobs) }
 
+// LinksFail makes every second name of a file fail: what some file systems say to all of them. Another error than those
+// is one of os.Link itself; nil = none fails.
+func (o *Options) LinksFail(err error) {
+	o.link = func(file, name string) error { return &os.LinkError{Op: "link", Old: file, New: name, Err: err} }
+	if err == nil {
+		o.link = os.Link
+	}
+}
+
 // Keep gives a file its second name.
-func Keep(path string) (string, error) { return keep(path, time.Unix(1, 0)) }
+func (o Options) Keep(ctx context.Context, path string) (string, error) {
+	o.Now = func() time.Time { return time.Unix(1, 0) }
+	return o.keep(ctx, path)
+}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -54,6 +53,10 @@ func plainError(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
 		return path.Err
+	}
+	var link *os.LinkError
+	if errors.As(err, &link) {
+		return link.Err
 	}
 	return err
 }
@@ -200,21 +203,6 @@ func renameNew(from, to string) error {
 	}
 	return os.Rename(from, to)
 }
-
-// keep gives the file at path a second name, under which it stays when another is renamed over it: at no moment is
-// there none.
-func keep(path string, now time.Time) (kept string, err error) {
-	for i := range int64(100) { // several within a second
-		kept = path + replacedMark + strconv.FormatInt(now.Unix()+i, 10)
-		if err = os.Link(path, kept); !errors.Is(err, fs.ErrExist) {
-			break
-		}
-	}
-	return kept, err
-}
-
-// replacedMark, and a Unix time, end the name of what was replaced.
-const replacedMark = ".replaced-"
 
 // owned gives a new file to the owner of the file that it replaces, or of the folder: an operator's command that runs
 // as root must not leave what the server cannot read.

@@ -34,7 +34,9 @@ func TestMain(m *testing.M) {
 }
 
 // killed are the works of the process that is killed, each with an argument.
-var killed = map[string]func(dir, arg string){"": beKilled, "master": rotateToDeath, "data": rotateToDeath, "restore": restoreToDeath}
+var killed = map[string]func(dir, arg string){
+	"": beKilled, "master": rotateToDeath, "master" + byCopy: rotateToDeath, "data": rotateToDeath, "restore": restoreToDeath,
+}
 
 // beKilled makes grants and refreshes them from eight goroutines, and says on standard output what was answered. With
 // an argument all keys are replaced meanwhile, again and again.

@@ -17,13 +17,26 @@ import (
 	"hostedmcp/storage/storagetest"
 )
 
+// byCopy at the end of a killed process's work says that its files have no second names.
+const byCopy = "-by-copy"
+
+// killedOptions is the store of the process that is killed.
+func killedOptions(dir string, copies bool) storage.Options {
+	o := storage.Options{Dir: dir, Issuer: storagetest.Issuer}
+	if copies {
+		o.LinksFail(syscall.EPERM)
+	}
+	return o
+}
+
 // rotateToDeath makes a new key and dies at one commit of that, before it or after it. It says so if it lives longer.
 func rotateToDeath(dir, arg string) {
 	work, when, _ := strings.Cut(arg, " ")
+	work, copies := strings.CutSuffix(work, byCopy)
 	var after bool
 	var at int
 	_, _ = fmt.Sscanf(when, "%d %t", &at, &after)
-	s, err := storage.Open(context.Background(), storage.Options{Dir: dir, Issuer: storagetest.Issuer})
+	s, err := storage.Open(context.Background(), killedOptions(dir, copies))
 	if err != nil {
 		fmt.Println("failed", err)
 		return
@@ -51,7 +64,7 @@ func rotateToDeath(dir, arg string) {
 // finished by the next, and the old key is not needed any more.
 func TestKillRotation(t *testing.T) {
 	t.Parallel()
-	for _, work := range []string{"master", "data"} {
+	for _, work := range []string{"master", "master" + byCopy, "data"} {
 		t.Run(work, func(t *testing.T) {
 			t.Parallel()
 			h := newHarness(t, func(o *storage.Options) { o.Now, o.Uptime = nil, nil })
@@ -139,10 +152,11 @@ func TestKillUnderRotation(t *testing.T) {
 }
 
 // restoreToDeath restores again and again.
-func restoreToDeath(dir, from string) {
+func restoreToDeath(dir, arg string) {
+	from, copies := strings.CutSuffix(arg, byCopy)
 	for {
 		fmt.Println("begin")
-		if _, err := storage.Restore(context.Background(), storage.Options{Dir: dir, Issuer: storagetest.Issuer}, from); err != nil {
+		if _, err := storage.Restore(context.Background(), killedOptions(dir, copies), from); err != nil {
 			fmt.Println("failed", err)
 			return
 		}
@@ -164,7 +178,11 @@ func TestKillRestore(t *testing.T) {
 	for round := range 12 {
 		h.must(h.Close())
 		started, wait := 0, time.Duration(mathrand.IntN(40))*time.Millisecond
-		out := h.runKilled("restore "+backup, func(line string, kill func()) {
+		arg := backup
+		if round%4 > 1 {
+			arg += byCopy
+		}
+		out := h.runKilled("restore "+arg, func(line string, kill func()) {
 			if started++; started == 1+round%2 {
 				time.AfterFunc(wait, kill)
 			}

@@ -325,23 +325,3 @@ func TestTempsOfACrash(t *testing.T) {
 		}
 	}
 }
-
-// TestKeep: what is replaced is under its own name until another is renamed over it; several within a second stay apart.
-func TestKeep(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{path + ".replaced-1", path + ".replaced-2"} {
-		kept, err := storage.Keep(path)
-		if kept != want || err != nil {
-			t.Errorf("kept as %s, %v", kept, err)
-		}
-		for _, name := range []string{path, kept} {
-			if _, err := os.Stat(name); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-}

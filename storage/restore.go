@@ -177,7 +177,7 @@ func (r *restoration) verify(ctx context.Context) error {
 }
 
 // install puts the new file in the place of the old one.
-func (r *restoration) install(context.Context) error {
+func (r *restoration) install(ctx context.Context) error {
 	s := r.new
 	r.new = nil
 	err := s.Close()
@@ -188,7 +188,7 @@ func (r *restoration) install(context.Context) error {
 		err = syncPath(r.temp)
 	}
 	if err == nil && r.old != nil {
-		r.Replaced, err = keep(r.path, r.opt.Now())
+		r.Replaced, err = r.opt.keep(ctx, r.path)
 	}
 	if err == nil {
 		if r.old != nil {
@@ -203,9 +203,11 @@ func (r *restoration) install(context.Context) error {
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return faultf(ErrLocked, "a store was made in %s meanwhile: stop the hostedmcp that did, and restore again", r.opt.Dir)
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case err != nil:
-		return faultf(ErrFolder, "the restored store cannot take its place in %s (%v): let the user who runs hostedmcp write there",
-			r.opt.Dir, plainError(err))
+		return faultf(ErrFolder, "the restored store cannot take its place in %s (%v): let the user who runs hostedmcp write there, "+
+			"and make room", r.opt.Dir, plainError(err))
 	}
 	return nil
 }

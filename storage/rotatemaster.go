@@ -17,7 +17,7 @@ import (
 //
 //	1  the new key is written beside the old one, under another name
 //	2  commit: ring under the old key, and under the new one as keys_next
-//	3  the old key gets a second name; the new one is renamed over the first
+//	3  the old key gets a second name, or is copied where there are none; the new one is renamed over the first
 //	4  commit: ring under the new key only
 //
 // After a crash before 3 the old key opens the store and the start drops keys_next; after 3 the new key opens it by
@@ -51,8 +51,9 @@ func (s *Store) RotateMaster(ctx context.Context) (file string, err error) {
 	if err := s.offerMaster(ctx, keysNextKey, key); err != nil {
 		return "", err
 	}
-	if err := s.installKey(temp, path); err != nil {
-		return "", faultf(ErrKey, "the new master key cannot take the place of %s (%v): make its folder writable", path, plainError(err))
+	if err := s.installKey(ctx, temp, path); err != nil {
+		return "", faultf(ErrKey, "the new master key cannot take the place of %s (%v): make its folder writable, and room there",
+			path, plainError(err))
 	}
 	return path, s.takeMaster(ctx, key)
 }
@@ -147,8 +148,8 @@ func (s *Store) offerMaster(ctx context.Context, name string, key seal.Key) erro
 }
 
 // installKey is step 3: at no moment is there no key at path.
-func (s *Store) installKey(temp, path string) error {
-	if _, err := keep(path, s.Now()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (s *Store) installKey(ctx context.Context, temp, path string) error {
+	if _, err := s.opt.keep(ctx, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := os.Rename(temp, path); err != nil {
