@@ -34,6 +34,9 @@ type era struct {
 	known   bool
 	modern  bool
 	without bool // it is modern and keeps no sessions of the older era besides
+
+	compared bool // whether it is alike is known
+	alike    bool // of both eras, it offers the same in both
 }
 
 func (e *era) get() (known, modern bool) {
@@ -56,7 +59,7 @@ func (e *era) learn(modern bool) {
 func (e *era) forget() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.known, e.without = false, false
+	e.known, e.without, e.compared, e.alike = false, false, false, false
 }
 
 // noSessions remembers that the server keeps none; keeps says whether it may.
@@ -70,6 +73,18 @@ func (e *era) keeps() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return !e.without
+}
+
+func (e *era) compare(alike bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.compared, e.alike = true, alike
+}
+
+func (e *era) isAlike() (compared, alike bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.compared, e.alike
 }
 
 // dial makes a link: of the newer era where the server speaks it, but for a client's session one of the older, if the
@@ -132,14 +147,49 @@ func isTrouble(err error) bool {
 }
 
 // catalogCall is on whose behalf a catalog is read. Definitions are pinned, so those of a server that speaks both eras
-// must not depend on the era of who asks first; but a session's own child whose lists have changed is alone with that.
-func (s *source) catalogCall(c *connector.Call) *connector.Call {
-	if c == nil || c.Session == "" || !s.era.isModern() || s.http == nil && s.hasChanged(c) {
+// must not depend on the era of who asks first. Over stdio that would cost each session a second child, so there its own
+// is asked where the answer is the same; and one whose lists have changed is alone with that.
+func (s *source) catalogCall(ctx context.Context, c *connector.Call) *connector.Call {
+	if c == nil || c.Session == "" || !s.era.isModern() || s.http == nil && (s.hasChanged(c) || s.isAlike(ctx, c)) {
 		return c
 	}
+	return inNewerEra(c)
+}
+
+// inNewerEra is the call as one of the link that a grant's sessions share: of the newer era, if the server speaks it.
+func inNewerEra(c *connector.Call) *connector.Call {
 	shared := *c
 	shared.Session = ""
 	return &shared
+}
+
+// isAlike reports whether a server of the newer era offers a session the same on its own link. The first session finds
+// out, and the others wait for it: each of them would start a child to find out the same.
+func (s *source) isAlike(ctx context.Context, c *connector.Call) bool {
+	select {
+	case s.comparing <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	defer func() { <-s.comparing }()
+	if compared, alike := s.era.isAlike(); compared {
+		return alike
+	}
+	own, err := s.catalog(ctx, c)
+	if err != nil {
+		return false
+	}
+	if !s.era.keeps() { // the session's link is of the newer era itself
+		s.era.compare(true)
+		return true
+	}
+	shared, err := s.catalog(ctx, inNewerEra(c))
+	if err != nil {
+		return false
+	}
+	alike := sumOfLists(&own) == sumOfLists(&shared)
+	s.era.compare(alike)
+	return alike
 }
 
 // hasChanged reports whether the lists of the caller's link have changed since it was made.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"hash"
 	"slices"
 	"sync"
 	"time"
@@ -129,26 +130,36 @@ func (m *memory) change() {
 	m.changes++
 }
 
-// sumOf hashes a catalog. Lengths stand before the parts, so that no two catalogs read alike.
+// sumOf hashes a catalog.
 func sumOf(c *connector.Catalog) (sum [sha256.Size]byte) {
+	lists := sumOfLists(c)
 	h := sha256.New()
-	var length []byte
-	part := func(b []byte) {
-		length = binary.AppendUvarint(length[:0], uint64(len(b)))
-		h.Write(length)
-		h.Write(b)
-	}
-	part([]byte(c.Instructions))
-	part(c.Capabilities)
-	for _, list := range [][]json.RawMessage{c.Tools, c.Prompts, c.Resources, c.ResourceTemplates} {
-		part(binary.AppendUvarint(nil, uint64(len(list))))
-		for _, item := range list {
-			part(item)
-		}
-	}
+	part(h, []byte(c.Instructions))
+	part(h, c.Capabilities)
+	part(h, lists[:])
 	if c.Completions {
-		part([]byte("completions"))
+		part(h, []byte("completions"))
 	}
 	h.Sum(sum[:0])
 	return sum
+}
+
+// sumOfLists hashes the definitions of a catalog.
+func sumOfLists(c *connector.Catalog) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, list := range [][]json.RawMessage{c.Tools, c.Prompts, c.Resources, c.ResourceTemplates} {
+		part(h, binary.AppendUvarint(nil, uint64(len(list))))
+		for _, item := range list {
+			part(h, item)
+		}
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+// part hashes one part of several. Its length stands before it, so that no two texts read alike.
+func part(h hash.Hash, b []byte) {
+	var length [binary.MaxVarintLen64]byte
+	h.Write(length[:binary.PutUvarint(length[:], uint64(len(b)))])
+	h.Write(b)
 }

@@ -62,13 +62,16 @@ func rawAnswer(a asked, era string) (answer string, ok bool) {
 	}
 	switch a.Method {
 	case "server/discover":
-		if era != "modern" {
+		if era != "modern" && era != "two-faced" {
 			return fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,"error":{"code":-32601,"message":"Method not found"}}`, a.ID), true
 		}
 		return result(a.ID, `{"supportedVersions":["2026-07-28"],"capabilities":{"tools":{}},"resultType":"complete"}`), true
 	case "initialize":
 		return result(a.ID, `{"protocolVersion":"2025-06-18","capabilities":{"tools":{}},"serverInfo":{"name":"raw","version":"0"}}`), true
 	case "tools/list":
+		if era == "two-faced" {
+			return result(a.ID, fmt.Sprintf(`{"tools":[{"name":"as-of %s"}]}`, strings.Trim(string(a.Params.Meta["io.modelcontextprotocol/protocolVersion"]), `"`))), true
+		}
 		return result(a.ID, page(a.Params.Cursor)), true
 	case "tools/call":
 		return rawCall(a)

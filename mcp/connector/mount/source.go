@@ -40,6 +40,8 @@ type source struct {
 	forms  forms
 	memory memory
 
+	comparing chan struct{} // held while it is found out whether both eras are alike
+
 	mu     sync.Mutex
 	slots  map[string]*slot
 	closed bool
@@ -51,6 +53,7 @@ type source struct {
 func New(o Options) (connector.Source, error) {
 	s := &source{
 		cfg: o.Config, secret: o.Secret, log: o.Log, version: o.Version, now: o.Now, slots: map[string]*slot{},
+		comparing: make(chan struct{}, 1),
 	}
 	if s.log == nil {
 		s.log = slog.Default()
