@@ -118,8 +118,8 @@ func hash(c *codec, v *[32]byte) {
 	}
 }
 
-// list walks over strings; none reads back as nil.
-func list(c *codec, v *[]string) {
+// list walks over strings or bytes; none reads back as nil.
+func list[T ~string | ~[]byte](c *codec, v *[]T) {
 	n := len(*v)
 	num(c, &n)
 	if c.reading {
@@ -127,7 +127,7 @@ func list(c *codec, v *[]string) {
 			c.bad = true
 			return
 		}
-		*v = make([]string, n)
+		*v = make([]T, n)
 		if n == 0 {
 			*v = nil
 		}

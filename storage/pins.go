@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 )
@@ -12,11 +13,27 @@ import (
 // Pin is the definition of a connector's tool that is served, and a changed one that waits for an operator's word.
 type Pin struct {
 	Connector  string
-	Tool       string          // the connector's own name for it
-	Definition json.RawMessage // served
-	Offered    json.RawMessage // waits for AcceptPins; nil = nothing has changed
-	Seen       time.Time       // when the tool was first seen; zero = the transition's time
-	Changed    time.Time       // when Offered was first seen; zero = never
+	Tool       string            // the connector's own name for it
+	Definition json.RawMessage   // served, accepted last; nil in SavePins = the tool is forgotten
+	Offered    json.RawMessage   // waits for AcceptPins; nil = nothing has changed
+	Seen       time.Time         // when the tool was first seen; zero = the transition's time
+	Changed    time.Time         // when Offered was first seen; zero = never
+	Also       []json.RawMessage // served too: accepted before Definition, and still given to some users
+	Varies     bool              // users get different definitions: accepting one takes none away
+}
+
+// PinAlsoMost bounds Also: beyond it the definition accepted longest ago goes.
+const PinAlsoMost = 16
+
+// Accept takes the definition that waits. What it replaces stays accepted if users get different ones.
+func (p *Pin) Accept() {
+	if p.Varies {
+		p.Also = append(slices.Clone(p.Also), p.Definition)
+		p.Also = p.Also[max(0, len(p.Also)-PinAlsoMost):]
+	} else {
+		p.Also = nil
+	}
+	p.Definition, p.Offered = p.Offered, nil
 }
 
 func (p *Pin) fields(c *codec) {
@@ -24,6 +41,8 @@ func (p *Pin) fields(c *codec) {
 	text(c, &p.Offered)
 	when(c, &p.Seen)
 	when(c, &p.Changed)
+	list(c, &p.Also)
+	flag(c, &p.Varies)
 }
 
 // pinNameMost bounds what a connector may call a tool, far below bbolt's longest key.
@@ -67,8 +86,8 @@ func (s *Store) Pins(connector string) (pins []Pin, err error) {
 	return pins, nil
 }
 
-// SavePins writes pins, new ones and others anew, in one commit. What is stored already costs none. Errors:
-// ErrUnavailable.
+// SavePins writes pins, new ones and others anew, in one commit, and forgets those without a Definition. What is stored
+// already costs none. Errors: ErrUnavailable.
 func (s *Store) SavePins(ctx context.Context, pins []Pin) error {
 	for _, p := range pins {
 		if !p.named() {
@@ -86,6 +105,12 @@ func (s *Store) SavePins(ctx context.Context, pins []Pin) error {
 func (t *txn) savePin(p Pin) {
 	var old Pin
 	known := t.load(pinsBucket, p.key(), &old)
+	if p.Definition == nil {
+		if known {
+			t.del(pinsBucket, p.key())
+		}
+		return
+	}
 	if p.Seen.IsZero() {
 		if p.Seen = old.Seen; p.Seen.IsZero() {
 			p.Seen = t.now
@@ -107,7 +132,7 @@ func (s *Store) AcceptPins(ctx context.Context, connector, tool string) (accepte
 			if p.Offered == nil || tool != "" && p.Tool != tool {
 				continue
 			}
-			p.Definition, p.Offered = p.Offered, nil
+			p.Accept()
 			t.save(pinsBucket, p.key(), &p)
 			accepted = append(accepted, p)
 		}

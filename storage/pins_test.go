@@ -73,6 +73,37 @@ func TestPins(t *testing.T) {
 	h.wantPins("", `crm/ {"name":"secretTool4"}`, `crm/get {"name":"secretTool5"}`, "crm/odd\x00name "+`{"name":"secretTool2"}`, `crm2/get {"name":"secretTool6"}`)
 }
 
+// TestPinsVary: where users get different definitions, accepting one takes none away; else it takes the place of all
+// before it. A tool without a definition is forgotten.
+func TestPinsVary(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	pin := storage.Pin{Connector: "crm", Tool: "get", Definition: definition(0), Varies: true}
+	for i := range storage.PinAlsoMost + 2 {
+		pin.Offered = definition(i + 1)
+		h.must(h.SavePins(t.Context(), []storage.Pin{pin}))
+		accepted, err := h.AcceptPins(t.Context(), "crm", "get")
+		h.must(err)
+		pin = accepted[0]
+	}
+	h.reopen()
+	h.check()
+	pins, err := h.Pins("crm")
+	h.must(err)
+	p := pins[0]
+	if string(p.Definition) != string(definition(18)) || len(p.Also) != storage.PinAlsoMost || string(p.Also[0]) != string(definition(2)) || !p.Varies {
+		t.Errorf("%+v", p)
+	}
+	p.Varies, p.Offered = false, definition(30)
+	h.must(h.SavePins(t.Context(), []storage.Pin{p}))
+	accepted, err := h.AcceptPins(t.Context(), "crm", "")
+	if h.must(err); len(accepted) != 1 || accepted[0].Also != nil {
+		t.Errorf("%+v", accepted)
+	}
+	h.must(h.SavePins(t.Context(), []storage.Pin{{Connector: "crm", Tool: "get"}, {Connector: "crm", Tool: "never"}}))
+	h.wantPins("")
+}
+
 // TestPinNames: a name that no key can hold is refused before the transaction; others' transitions never see it.
 func TestPinNames(t *testing.T) {
 	t.Parallel()

@@ -60,9 +60,11 @@ type Catalog struct {
 // Pin holds a tool's definition as it was accepted, and, if the connector has changed it since, as it is offered now.
 type Pin struct {
 	Connector  string
-	Tool       string // the connector's own name for it
-	Definition json.RawMessage
-	Offered    json.RawMessage // waits for the operator; nil = nothing has changed
-	Seen       time.Time       // when the tool was first seen
-	Changed    time.Time       // when Offered was first seen; zero = never
+	Tool       string            // the connector's own name for it
+	Definition json.RawMessage   // accepted last; nil = the tool is forgotten (only when stored)
+	Offered    json.RawMessage   // waits for the operator; nil = nothing has changed
+	Seen       time.Time         // when the tool was first seen
+	Changed    time.Time         // when Offered was first seen; zero = never
+	Also       []json.RawMessage // accepted before Definition, and served beside it: users get different ones
+	Varies     bool              // users get different definitions: accepting one takes none away
 }
