@@ -256,6 +256,26 @@ func TestLedgerAccepts(t *testing.T) {
 	}
 }
 
+// TestLedgerAcceptsVarying: with accept_changes too, what comes and goes is stored and told once each.
+func TestLedgerAcceptsVarying(t *testing.T) {
+	commits, lines := 0, 0
+	l := ledger(true, nil, func(context.Context, []connector.Pin) error { commits++; return nil })
+	for range 50 {
+		for id := range 3 {
+			withheld, fresh := l.Withheld("t", json.RawMessage(strconv.Itoa(id)))
+			if err := l.Flush(t.Context()); err != nil || withheld {
+				t.Fatalf("%d: %v %v", id, withheld, err)
+			}
+			if fresh {
+				lines++
+			}
+		}
+	}
+	if lines != 2 || commits > 6 {
+		t.Errorf("%d lines, %d commits", lines, commits)
+	}
+}
+
 // TestLedgerStore: what could not be stored is stored with the next change.
 func TestLedgerStore(t *testing.T) {
 	fail := errors.New("disk")
