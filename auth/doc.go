@@ -17,7 +17,7 @@
 //
 // server.go has the rows with their methods and sizes (endpoint.go says what a row means; package web enforces it).
 // Server.Verify, Server.Claims (verify.go), Server.UpstreamToken, Server.Userinfo (upstreamtoken.go),
-// Server.ExchangedToken (exchange.go), Server.Ended (observer.go) and Server.FirstCall (server.go) are what the MCP
+// Server.ExchangedToken (exchange.go), Server.TokenRefused (refused.go), Server.Ended (observer.go) and Server.FirstCall (server.go) are what the MCP
 // endpoint and connectors ask; Server.EndByOperator and Server.EndSubject (operator.go) what commands do.
 //
 // # The life of a grant
@@ -42,7 +42,7 @@
 // without one. ask.go: the one request, its intent before it. settle.go: what the answer does to the grant. pause.go:
 // how long a grant rests after a failure. doubt.go: an answer that may have been lost, in this run or an earlier one.
 // suspects.go: a provider on a wrong database. loop.go: keep-alive, sweep, and the tokens of ended grants. exchange.go:
-// tokens for a connector's own audience (RFC 8693), in memory alone.
+// tokens for a connector's own audience (RFC 8693), in memory alone. refused.go: what an API says against either.
 //
 // request.go is what a request notes for its log line, observer.go what follows from the journal, metrics.go and scrape.go
 // the other numbers, pages.go and identity.go what leaves this package. pagegrant.go puts a connection into the words of

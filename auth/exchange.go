@@ -117,23 +117,34 @@ func (s *Server) ExchangedToken(ctx context.Context, grantID, audience string) (
 	if r, ok := s.notToUse(grantID); ok {
 		return "", r.refusal()
 	}
-	if token, ok := s.exchanges.get(key, s.uptime()); ok {
+	token, ok := s.exchanges.get(key, s.uptime())
+	if ok && !s.refusals.open(key, token) {
 		return token, nil
 	}
+	r := s.awaitExchange(ctx, key)
+	switch {
+	case r.token != "":
+		return r.token, nil
+	// One API's word, and the provider cannot be asked now: others may still take this one.
+	case ok && r.ended == "" && r.trouble != oauth.ToolDenied && r.trouble != oauth.SubjectChanged:
+		return token, nil
+	}
+	return "", r.refusal()
+}
+
+// awaitExchange joins the flight for a token and waits for it.
+func (s *Server) awaitExchange(ctx context.Context, key exchangeKey) renewed {
 	f := s.boardExchange(ctx, key)
 	timer := time.NewTimer(2 * s.toolWait()) // the user's own token may have to be renewed first
 	defer timer.Stop()
 	select {
 	case <-f.done:
+		return f.result
 	case <-timer.C:
-		return "", s.stillFlying(grantID).unavailable()
+		return s.stillFlying(key.grant)
 	case <-ctx.Done():
-		return "", renewed{trouble: oauth.UpstreamUnreachable, err: ctx.Err()}.unavailable()
+		return renewed{trouble: oauth.UpstreamUnreachable, err: ctx.Err()}
 	}
-	if f.result.token == "" {
-		return "", f.result.refusal()
-	}
-	return f.result.token, nil
 }
 
 // notToUse says why nothing of this grant may be used: it has ended, or its tokens are another person's.
@@ -190,7 +201,8 @@ func (s *Server) landExchange(key exchangeKey, f *exchangeFlight) {
 // exchange is one flight: the user's own token first, then the exchange, and once more if the provider calls that token
 // dead.
 func (s *Server) exchange(ctx context.Context, key exchangeKey) renewed {
-	if token, ok := s.exchanges.get(key, s.uptime()); ok { // another flight may just have landed
+	// another flight may just have landed
+	if token, ok := s.exchanges.get(key, s.uptime()); ok && !s.refusals.open(key, token) {
 		return renewed{token: token}
 	}
 	pause := errand{grant: key.grant, audience: key.audience}
@@ -257,6 +269,7 @@ func (s *Server) exchangedFor(key exchangeKey, x upstream.Exchanged) renewed {
 		margin = life / 4
 	}
 	s.exchanges.put(key, exchanged{token: x.Access, until: now + life - margin}, now)
+	s.refusals.answered(key)
 	if r, ok := s.notToUse(key.grant); ok {
 		s.exchanges.drop(key.grant)
 		return r

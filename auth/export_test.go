@@ -44,3 +44,10 @@ func (s *Server) KeepExchanged(grantID, audience string, n int, life time.Durati
 
 // SearchFor sets how long an operator's search may take.
 func (s *Server) SearchFor(d time.Duration) { s.searchFor = d }
+
+// Refusals returns how many refusals of tokens are remembered.
+func (s *Server) Refusals() int {
+	s.refusals.mu.RLock()
+	defer s.refusals.mu.RUnlock()
+	return len(s.refusals.of)
+}

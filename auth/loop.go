@@ -57,6 +57,7 @@ func (s *Server) tellRestored() {
 // expired code alive.
 func (s *Server) Step(ctx context.Context) error {
 	s.forgetPauses()
+	s.refusals.forget(s.uptime())
 	s.suspects.forget(s.uptime() - suspectsKept)
 	return errors.Join(s.resumeIntents(ctx), s.sweep(ctx), s.revokeDue(ctx), s.keepAlive(ctx))
 }

@@ -89,6 +89,7 @@ type Server struct {
 	signing   atomic.Pointer[cachedSigner]
 	flights   *flights
 	exchanges *exchanges
+	refusals  refusals
 	suspects  suspects
 	retries   retries
 	uptime    func() time.Duration // the store's: no step of the wall clock moves it
@@ -127,7 +128,8 @@ func New(o Options) (*Server, error) {
 		csrfKey: o.Store.Key("csrf"), clientIDKey: o.Store.Key("client_id"), subjectKey: o.Store.Key("log-subject"),
 		sidKey:   o.Store.Key("sid"),
 		verified: verified{claims: map[[sha256.Size]byte]*accessToken{}},
-		flights:  newFlights(o.Upstream.Parallel), exchanges: newExchanges(), uptime: o.Store.Uptime, wake: make(chan struct{}, 1),
+		flights:  newFlights(o.Upstream.Parallel), exchanges: newExchanges(),
+		refusals: refusals{of: map[exchangeKey]refusal{}}, uptime: o.Store.Uptime, wake: make(chan struct{}, 1),
 		searchFor: longestSearch,
 	}
 	s.started = s.uptime()

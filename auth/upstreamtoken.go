@@ -16,6 +16,9 @@ import (
 // *oauth.Error: invalid_token with grant_ended, or temporarily_unavailable while the provider or the store is in
 // trouble, with RetryAfter.
 func (s *Server) UpstreamToken(ctx context.Context, grantID string) (oauth.Secret, error) {
+	if token, ok := s.instead(ctx, grantID); ok {
+		return token, nil
+	}
 	return s.upstreamToken(ctx, grantID, renewal{wait: s.toolWait()})
 }
 
