@@ -28,12 +28,14 @@ type call struct {
 	answer   message
 
 	// Over stdio the reader of the pipe fills the queue; over HTTP each call reads its own stream.
-	mu     sync.Mutex
-	queue  []message
-	queued int  // bytes
-	closed bool // the answer is in the queue, or the call is over
-	wake   chan struct{}
-	broken error // in place of an answer
+	mu          sync.Mutex
+	queue       []message
+	queued      int             // bytes
+	working     bool            // on what was in the queue
+	soon, later []chan struct{} // closed when that was handled, and when what is in the queue now was
+	closed      bool            // the answer is in the queue, or the call is over
+	wake        chan struct{}
+	broken      error // in place of an answer
 
 	resp    *http.Response // the stream or message that is read now
 	resumed int            // how often its stream was taken up again
@@ -96,11 +98,40 @@ func (c *call) push(m message) bool {
 	return true
 }
 
+// mark returns what is closed when all that has come for the call was handled, or the call is over; nil if it was.
+func (c *call) mark() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	mark := make(chan struct{})
+	switch {
+	case len(c.queue) > 0:
+		c.later = append(c.later, mark)
+	case c.working:
+		c.soon = append(c.soon, mark)
+	default:
+		return nil
+	}
+	return mark
+}
+
 // over makes push refuse what comes later.
 func (c *call) over() {
 	c.mu.Lock()
+	c.closed, c.queue = true, nil
+	c.soon, c.later = append(c.soon, c.later...), nil
+	c.mu.Unlock()
+	c.settle()
+}
+
+// settle says that what was taken is handled.
+func (c *call) settle() {
+	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closed = true
+	c.working = false
+	for _, mark := range c.soon {
+		close(mark)
+	}
+	c.soon = nil
 }
 
 // isOver reports whether the answer has come, or nobody waits for it.
@@ -130,6 +161,8 @@ func (c *call) take() ([]message, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	q := c.queue
+	c.soon, c.later = c.later, nil
+	c.working = len(q) > 0
 	c.queue, c.queued = nil, 0
 	return q, c.broken
 }
@@ -160,6 +193,7 @@ func (c *call) work(ctx context.Context) (done bool, err error) {
 			return done, err
 		}
 	}
+	c.settle()
 	c.failed = broken != nil
 	return false, broken
 }

@@ -63,6 +63,7 @@ func (sl *slot) dial(ctx context.Context, c *connector.Call) (*link, error) {
 		sl.failed(err, c)
 		return nil, err
 	}
+	l.setAgain(ctx, c)
 	return l, sl.adopt(l)
 }
 

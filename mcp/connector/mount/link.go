@@ -41,7 +41,7 @@ type link struct {
 	asked map[string]context.CancelFunc // open questions of the server, by its ids
 	heard map[string]context.CancelFunc // resources listened for on a session's behalf
 	last  *connector.Call               // the newest, which also speaks for the link between calls
-	level string                        // logging level set upstream; "" = never
+	level string                        // of logging, that a modern request had set last, in JSON; "" = none has
 
 	retired bool        // it takes no new calls
 	changed atomic.Bool // a list has, since it was made
@@ -205,4 +205,14 @@ func (l *link) all() []*call {
 // waiting returns the calls under way that want an answer soon: listening ones do not.
 func (l *link) waiting() []*call {
 	return slices.DeleteFunc(l.all(), func(c *call) bool { return c.method == methodListen })
+}
+
+// marks returns what is closed when all that has come for the calls under way was handled.
+func (l *link) marks() (out []<-chan struct{}) {
+	for _, c := range l.all() {
+		if mark := c.mark(); mark != nil {
+			out = append(out, mark)
+		}
+	}
+	return out
 }

@@ -18,6 +18,8 @@ type message struct {
 	result json.RawMessage
 	fault  *connector.Error // in place of result
 	size   int              // bytes it holds in memory
+
+	after []<-chan struct{} // closed when what the server said before has reached the client
 }
 
 // Why a checked text is no message.

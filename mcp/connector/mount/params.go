@@ -39,7 +39,7 @@ func (l *link) dress(id int64, params json.RawMessage, from *connector.Call) (js
 		meta.set(metaClient, l.src.implementation())
 		meta.set(metaCapabilities, capabilities(from))
 		if level == nil {
-			level = l.sessionLevel()
+			level = l.src.sessionLevel(from)
 		}
 		if level != nil {
 			meta.set(metaLogLevel, level)
@@ -87,21 +87,6 @@ func capabilities(from *connector.Call) json.RawMessage {
 // implementation is how we introduce ourselves.
 func (s *source) implementation() json.RawMessage {
 	return object{{quote("name"), quote("hostedmcp")}, {quote("version"), quote(s.version)}}.bytes()
-}
-
-// logLevel returns the level a modern request asks for, nil if it wants no log.
-func logLevel(from *connector.Call) json.RawMessage {
-	return objectOf(objectOf(from.Params).get("_meta")).get(metaLogLevel)
-}
-
-// sessionLevel returns what a legacy session set by logging/setLevel, nil if it did not.
-func (l *link) sessionLevel() json.RawMessage {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.level == "" {
-		return nil
-	}
-	return quote(l.level)
 }
 
 // withCredential adds the user's own credential over stdio, where each request carries its own.

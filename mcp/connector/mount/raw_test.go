@@ -216,6 +216,9 @@ func rawChild(args []string) {
 		if json.Unmarshal(line, &a) != nil {
 			continue
 		}
+		if a.Method == "" && answered != nil {
+			answered()
+		}
 		if a.Method == "server/discover" {
 			switch manner {
 			case "silent":
@@ -233,6 +236,12 @@ func rawChild(args []string) {
 		}
 	}
 }
+
+// told is how often a child says how far it is before it asks.
+const told = 500
+
+// answered is what a child does when its question was answered.
+var answered func()
 
 // acts are what a child can do besides answering.
 var acts = map[string]func(a asked){
@@ -267,6 +276,13 @@ var acts = map[string]func(a asked){
 			fmt.Fprintln(os.Stderr, "line", i, strings.Repeat("y", 5000))
 		}
 		fmt.Println(result(a.ID, `{}`))
+	},
+	"tell and ask": func(a asked) {
+		for i := range told {
+			fmt.Printf(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":%s,"progress":%d}}`+"\n", a.Params.Meta["progressToken"], i)
+		}
+		fmt.Println(`{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"well?"}}`)
+		answered = func() { fmt.Println(result(a.ID, `{}`)) }
 	},
 	"family": func(a asked) {
 		cmd := exec.Command("/bin/sh", "-c", "trap '' TERM; while :; do sleep 1; done")

@@ -11,10 +11,7 @@ import (
 	"hostedmcp/mcp/connector"
 )
 
-// This file lets clients of the older era use servers of the newer one (MCP 2026-07-28 "Multi Round-Trip Requests",
-// "Logging").
-
-const methodSetLevel = "logging/setLevel"
+// This file lets clients of the older era use servers of the newer one (MCP 2026-07-28 "Multi Round-Trip Requests").
 
 // Bounds of a conversation inside one call.
 const (
@@ -107,49 +104,6 @@ func askOne(ctx context.Context, p connector.Peer, request object) (json.RawMess
 		err = &connector.Error{Code: connector.CodeInternal, Message: "the client did not answer"}
 	}
 	return result, err
-}
-
-// setLevel sets the level of a session's log. A modern server is told with each request instead.
-func (s *source) setLevel(ctx context.Context, c *connector.Call) (json.RawMessage, error) {
-	slot, l, err := s.acquire(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	defer s.release(slot)
-	l.mu.Lock()
-	l.level = objectOf(c.Params).text("level")
-	l.mu.Unlock()
-	if l.modern {
-		return json.RawMessage(`{}`), nil
-	}
-	out := l.ask(ctx, methodSetLevel, c.Params, c, s.cfg.Timeout.D())
-	return out.result, out.err
-}
-
-// matchLevel makes a server of the older era log as much as a modern request wants. The level is the link's, so it is
-// changed for the requests that follow too; what they did not ask for is dropped on the way back.
-func (l *link) matchLevel(ctx context.Context, c *connector.Call) error {
-	if l.modern || c == nil || !c.Modern {
-		return nil
-	}
-	want := unquote(logLevel(c))
-	l.mu.Lock()
-	same := want == "" || want == l.level
-	l.mu.Unlock()
-	if same || objectOf(l.hello.get("capabilities")).get("logging") == nil {
-		return nil
-	}
-	params := object{{quote("level"), quote(want)}}.bytes()
-	out := l.ask(ctx, methodSetLevel, params, c, l.src.cfg.Timeout.D())
-	if out.err == nil {
-		l.mu.Lock()
-		l.level = want
-		l.mu.Unlock()
-	}
-	if isAnswer(out.err) {
-		return nil // it does not know the level: then it says what it likes
-	}
-	return out.err
 }
 
 // isNotification reports whether a client sent no request.

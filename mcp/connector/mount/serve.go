@@ -127,16 +127,17 @@ func (l *link) serve(ctx context.Context, m message, c *call) {
 		l.answer(l.life, m.id, nil, &connector.Error{Code: connector.CodeInternal, Message: "too many questions"}, c)
 		return
 	}
-	held := []*call{c}
-	if c == nil {
-		held = l.all() // whose question it is nobody knows
-	}
-	for _, c := range held {
-		c.clock.hold()
-	}
 	l.src.spawn(func() {
 		defer cancel()
 		defer l.unasked(m.id)
+		m.waits(ctx)
+		held := []*call{c}
+		if c == nil {
+			held = l.all() // whose question it is nobody knows
+		}
+		for _, c := range held {
+			c.clock.hold()
+		}
 		result, err := l.consult(ctx, m, c)
 		for _, c := range held {
 			c.clock.release()
@@ -145,6 +146,17 @@ func (l *link) serve(ctx context.Context, m message, c *call) {
 			l.answer(ctx, m.id, result, err, c)
 		}
 	})
+}
+
+// waits lets what the server said before a question reach the client first.
+func (m *message) waits(ctx context.Context) {
+	for _, handled := range m.after {
+		select {
+		case <-handled:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 var errNoMethod = &connector.Error{Code: connector.CodeMethodNotFound, Message: "method not found"}

@@ -44,6 +44,7 @@ type source struct {
 
 	mu     sync.Mutex
 	slots  map[string]*slot
+	levels map[string]string // of logging, by session
 	closed bool
 	last   bool // Close waits: no goroutine may begin
 	work   sync.WaitGroup
@@ -52,7 +53,7 @@ type source struct {
 // New returns a Source for one mounted MCP server. Nothing is connected yet: the server may be down.
 func New(o Options) (connector.Source, error) {
 	s := &source{
-		cfg: o.Config, secret: o.Secret, log: o.Log, version: o.Version, now: o.Now, slots: map[string]*slot{},
+		cfg: o.Config, secret: o.Secret, log: o.Log, version: o.Version, now: o.Now, slots: map[string]*slot{}, levels: map[string]string{},
 		comparing: make(chan struct{}, 1),
 	}
 	if s.log == nil {
@@ -202,6 +203,9 @@ func (s *source) background(f func(ctx context.Context)) {
 
 // EndSession ends the link of a downstream session, and the server's session or child with it.
 func (s *source) EndSession(session string) {
+	s.mu.Lock()
+	delete(s.levels, session)
+	s.mu.Unlock()
 	s.end(func(sl *slot) bool { return session != "" && sl.session == session })
 }
 

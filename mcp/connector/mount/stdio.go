@@ -170,7 +170,8 @@ func (w *pipe) take(line []byte) {
 			c.push(m)
 		}
 	case m.isRequest():
-		w.aside(m) // it must not end with a call that it may not belong to
+		m.after = l.marks() // the answer to a modern client is a question, and ends what it hears
+		w.aside(m)          // it must not end with a call that it may not belong to
 	case m.method == "notifications/cancelled":
 		l.unasked(objectOf(m.params).get("requestId"))
 	default:
