@@ -17,6 +17,7 @@ type child struct {
 	stdin  *os.File
 	stdout *os.File
 	stderr *os.File
+	over   <-chan struct{} // closed when it has no more time to end by itself
 
 	mu   sync.Mutex // held while it is signalled or collected
 	once sync.Once
@@ -26,7 +27,7 @@ type child struct {
 // How long a child may take to end by itself, and after SIGTERM.
 const (
 	patience = 2 * time.Second
-	mercy    = 2 * time.Second
+	mercy    = time.Second
 )
 
 // wait collects the process, and what is left of its group: nothing of a dead server goes on. The group is killed while
@@ -60,9 +61,9 @@ func (c *child) signal(sig syscall.Signal) {
 func (c *child) end() {
 	c.once.Do(func() {
 		_ = c.stdin.Close() // also closed by the writer
-		if !c.endsWithin(patience) {
+		if !c.endsWithin(patience, c.over) {
 			c.signal(syscall.SIGTERM)
-			if !c.endsWithin(mercy) {
+			if !c.endsWithin(mercy, nil) {
 				c.signal(syscall.SIGKILL)
 				<-c.gone
 			}
@@ -72,15 +73,17 @@ func (c *child) end() {
 	})
 }
 
-func (c *child) endsWithin(d time.Duration) bool {
+// endsWithin reports whether the process ends in time, and before over is closed.
+func (c *child) endsWithin(d time.Duration, over <-chan struct{}) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-c.gone:
 		return true
+	case <-over:
 	case <-t.C:
-		return false
 	}
+	return false
 }
 
 // pipes makes the three pipes; each pair is ours and the child's.

@@ -215,11 +215,9 @@ func (w *httpWire) quit(left []*call) {
 	if id == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+	ctx, cancel := context.WithTimeout(w.src.parting, goodbye)
 	defer cancel()
-	for _, c := range left {
-		_ = w.send(ctx, c.cancelled(), c.from) // the end of the session says it too
-	}
+	w.cutOff(ctx, left)
 	h, err := w.header(ctx, w.link.latest())
 	w.forget()
 	if err != nil {
@@ -231,4 +229,16 @@ func (w *httpWire) quit(left []*call) {
 		return
 	}
 	_ = resp.Body.Close()
+}
+
+// cutOff tells the server of calls for which nobody waits any more. The end of the session says it too, so a server that
+// does not listen is not waited for.
+func (w *httpWire) cutOff(ctx context.Context, left []*call) {
+	ctx, cancel := context.WithTimeout(ctx, lastWords/2)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, c := range left {
+		all.Go(func() { _ = w.send(ctx, c.cancelled(), c.from) })
+	}
+	all.Wait()
 }

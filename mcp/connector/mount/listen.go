@@ -139,6 +139,9 @@ func (s *source) watch(ctx context.Context) {
 	if s.http == nil || !open {
 		return
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.parting, cancel)()
 	for fails := 1; ctx.Err() == nil; fails++ {
 		if s.watchOnce(ctx) {
 			fails = 0

@@ -219,6 +219,7 @@ func (l *link) answer(ctx context.Context, id, result json.RawMessage, fault err
 	// The server may go on before it has confirmed the answer, and the call be over: that does not take it back.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 	defer cancel()
+	defer context.AfterFunc(l.src.parting, cancel)()
 	if err := l.wire.send(ctx, response(id, result, fault), from); err != nil {
 		l.src.log.Warn("connector did not take the client's answer", "error", err)
 	}

@@ -48,6 +48,9 @@ type source struct {
 	closed bool
 	last   bool // Close waits: no goroutine may begin
 	work   sync.WaitGroup
+
+	parting context.Context // ends when Close has said goodbye for long enough
+	part    context.CancelFunc
 }
 
 // New returns a Source for one mounted MCP server. Nothing is connected yet: the server may be down.
@@ -64,11 +67,12 @@ func New(o Options) (connector.Source, error) {
 		s.now = time.Now
 	}
 	s.health.since = s.now()
+	s.parting, s.part = context.WithCancel(context.Background())
 	switch s.cfg.Kind {
 	case connector.MCPHTTP:
 		s.http = newClient(s.cfg.Timeout.D())
 	case connector.MCPStdio:
-		s.children = newSpawner(s.cfg, s.secret)
+		s.children = newSpawner(s.cfg, s.secret, s.parting.Done())
 	default:
 		return nil, errors.New("connector " + s.cfg.Name + " is no MCP server")
 	}
@@ -189,13 +193,16 @@ func (s *source) spawn(f func()) bool {
 	return true
 }
 
-// goodbye bounds what is still said to a server when nobody waits for it any more.
-const goodbye = 5 * time.Second
+// How long something is still said to a server when nobody waits for it any more: goodbye, and lastWords when we stop.
+const (
+	goodbye   = 5 * time.Second
+	lastWords = time.Second
+)
 
 // background runs a last message.
 func (s *source) background(f func(ctx context.Context)) {
 	s.spawn(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+		ctx, cancel := context.WithTimeout(s.parting, goodbye)
 		defer cancel()
 		f(ctx)
 	})
@@ -231,12 +238,14 @@ func (s *source) end(which func(*slot) bool) {
 	}
 }
 
-// Close ends everything, calls under way included, and waits for it until ctx ends.
+// Close ends everything, calls under way included, and waits for it until ctx ends. Servers hear of it within lastWords,
+// all at once; children have that time too before they are told to end.
 func (s *source) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
 	s.end(func(*slot) bool { return true })
+	defer time.AfterFunc(lastWords, s.part).Stop()
 	done := make(chan struct{})
 	go func() {
 		s.mu.Lock()
@@ -248,6 +257,7 @@ func (s *source) Close(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
+		s.part()
 		return ctx.Err()
 	}
 	if s.children != nil {

@@ -27,6 +27,7 @@ type spawner struct {
 	path string // of the program; looked up once
 	fail error  // why there is none
 	env  []string
+	over <-chan struct{} // closed when children have no more time to end by themselves
 
 	begin sync.Once
 	jobs  chan func()
@@ -36,8 +37,8 @@ type spawner struct {
 
 // newSpawner looks the program up: in our PATH, or as an absolute path. The child's environment is what is configured
 // and nothing else, not even PATH; a static credential is one of its variables.
-func newSpawner(cfg connector.Config, secret oauth.Secret) *spawner {
-	p := &spawner{args: cfg.Command, env: []string{}, jobs: make(chan func()), quit: make(chan struct{})}
+func newSpawner(cfg connector.Config, secret oauth.Secret, over <-chan struct{}) *spawner {
+	p := &spawner{args: cfg.Command, env: []string{}, over: over, jobs: make(chan func()), quit: make(chan struct{})}
 	for name, value := range cfg.Env {
 		p.env = append(p.env, name+"="+value)
 	}
@@ -108,7 +109,7 @@ func (p *spawner) fork() (*child, error) {
 		closeAll(ours[:])
 		return nil, fmt.Errorf("%w: %w", errCommand, err)
 	}
-	c := &child{cmd: cmd, stdin: ours[0], stdout: ours[1], stderr: ours[2], gone: make(chan struct{})}
+	c := &child{cmd: cmd, stdin: ours[0], stdout: ours[1], stderr: ours[2], over: p.over, gone: make(chan struct{})}
 	go c.wait()
 	return c, nil
 }
