@@ -89,6 +89,15 @@ func TestMetricsScraped(t *testing.T) {
 	if within("token", "1h") != 1 || within("token", "7d") != 1 || within("session", "7d") != 0 {
 		t.Errorf("tokens %v and %v, sessions %v", within("token", "1h"), within("token", "7d"), within("session", "7d"))
 	}
+	s.login("bob")
+	s.Clock.Advance(59 * time.Second)
+	if n := within("token", "1h"); n != 1 {
+		t.Errorf("counted at every scrape: %v", n)
+	}
+	s.Clock.Advance(time.Second)
+	if n := within("token", "1h"); n != 2 {
+		t.Errorf("%v tokens, of two", n)
+	}
 	s.Provider.Break(authtest.Token, refreshes(authtest.Fault{Reset: true, After: true}))
 	s.due()
 	s.token(s.id, "upstream_in_doubt")

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,11 +12,24 @@ import (
 // scrape reads the store when Prometheus asks: counters that the transitions move and the first entries of what is due,
 // never the grants themselves.
 type scrape struct {
-	store *storage.Store
-	now   func() time.Time
+	store  *storage.Store
+	now    func() time.Time
+	uptime func() time.Duration
+	soon   expiring
 
 	grants, expiring, doubt, oldest, lag *prometheus.Desc
 }
+
+// expiring is the last count of what expires when: of a million grants it takes a while, and it moves slowly. mu guards
+// all of it and is held while one scrape counts, for which the others wait.
+type expiring struct {
+	mu               sync.Mutex
+	at               time.Duration // uptime of the count
+	tokens, sessions []int         // by span; nil = not counted
+}
+
+// expiringEvery is how old the count may be.
+const expiringEvery = time.Minute
 
 // within are the spans of hostedmcp_upstream_expiring: each holds the ones before it.
 var within = []struct {
@@ -28,7 +42,7 @@ func newScrape(s *Server) *scrape {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return &scrape{
-		store: s.store, now: s.now,
+		store: s.store, now: s.now, uptime: s.uptime,
 		grants: desc("hostedmcp_grants", "Grants, by state.", "state"),
 		expiring: desc("hostedmcp_upstream_expiring",
 			"Living grants whose upstream access token (token) or refresh token (session) expires within a span from now.", "kind", "within"),
@@ -52,12 +66,14 @@ func (c *scrape) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	if counts, err := c.store.Counts(); err == nil {
-		for state, n := range counts {
-			gauge(c.grants, float64(n), state)
-		}
+	counts, err := c.store.Counts()
+	if err != nil {
+		return
 	}
-	if tokens, sessions, err := c.store.Expiring(now, within[0].span, within[1].span, within[2].span); err == nil {
+	for state, n := range counts {
+		gauge(c.grants, float64(n), state)
+	}
+	if tokens, sessions, err := c.expire(now); err == nil {
 		for i, w := range within {
 			gauge(c.expiring, float64(tokens[i]), "token", w.label)
 			gauge(c.expiring, float64(sessions[i]), "session", w.label)
@@ -74,4 +90,18 @@ func (c *scrape) Collect(ch chan<- prometheus.Metric) {
 	if lag, err := c.store.KeepaliveLag(now); err == nil {
 		gauge(c.lag, lag.Seconds())
 	}
+}
+
+// expire counts what expires within the spans, or answers from memory.
+func (c *scrape) expire(now time.Time) (tokens, sessions []int, err error) {
+	e, uptime := &c.soon, c.uptime()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.tokens == nil || uptime >= e.at+expiringEvery {
+		if tokens, sessions, err = c.store.Expiring(now, within[0].span, within[1].span, within[2].span); err != nil {
+			return nil, nil, err
+		}
+		e.at, e.tokens, e.sessions = uptime, tokens, sessions
+	}
+	return e.tokens, e.sessions, nil
 }

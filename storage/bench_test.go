@@ -167,6 +167,21 @@ func BenchmarkMillion(b *testing.B) {
 	b.ReportMetric(float64(size)/grants, "B/grant")
 }
 
+// BenchmarkExpiring counts a million grants whose tokens and sessions all expire within the longest span, for a scrape.
+func BenchmarkExpiring(b *testing.B) {
+	const grants = 1_000_000
+	h := newHarness(b)
+	h.must(h.Remind(grants))
+	b.ReportAllocs()
+	for b.Loop() {
+		access, session, err := h.Expiring(h.Now(), time.Hour, day, 7*day)
+		h.must(err)
+		if access[2] != grants || session[2] != grants || access[0] != 7201 {
+			b.Fatal(access, session)
+		}
+	}
+}
+
 // share runs n operations on a number of goroutines.
 func share(b *testing.B, clients, n int, op func(client, i int) error) {
 	var next atomic.Int64

@@ -136,34 +136,31 @@ func (s *Store) KeepaliveLag(now time.Time) (lag time.Duration, err error) {
 }
 
 // Expiring counts the living grants whose upstream access token and whose upstream session (refresh token) expire
-// within each of the spans from now, for the metric hostedmcp_upstream_expiry_seconds. It walks only the entries
-// within the longest span.
+// within each of the spans from now, for the metric hostedmcp_upstream_expiring. It walks the entries within the
+// longest span, a million of them in about a tenth of a second: not for every scrape.
 func (s *Store) Expiring(now time.Time, within ...time.Duration) (access, session []int, err error) {
-	access, session = make([]int, len(within)), make([]int, len(within))
 	err = s.view(func(t *txn) error {
-		t.expiring(dueAccess, now, within, access)
-		t.expiring(dueSession, now, within, session)
+		access, session = t.expiring(dueAccess, now, within), t.expiring(dueSession, now, within)
 		return nil
 	})
 	return access, session, err
 }
 
-// expiring counts one kind into counts, a span each; the spans lie within one another.
-func (t *txn) expiring(kind dueKind, now time.Time, within []time.Duration, counts []int) {
-	var longest time.Duration
-	for _, w := range within {
-		longest = max(longest, w)
+// expiring counts one kind, for each of the spans, which lie within one another. It is each without a copy of the keys.
+func (t *txn) expiring(kind dueKind, now time.Time, within []time.Duration) []int {
+	counts, ends := make([]int, len(within)), make([]string, len(within))
+	last := ""
+	for i, span := range within {
+		ends[i] = dueKey(kind, now.Add(span).Add(time.Second), "") // reminders are of whole seconds
+		last = max(last, ends[i])
 	}
-	t.each(dueBucket, string(rune(kind)), dueKey(kind, now, ""), func(k string, _ []byte) bool {
-		e, ok := parseDue(k)
-		if !ok || e.at.After(now.Add(longest)) {
-			return false
-		}
-		for i, w := range within {
-			if !e.at.After(now.Add(w)) {
+	c := t.tx.Bucket(dueBucket.raw).Cursor()
+	for k, _ := c.Seek([]byte(dueKey(kind, now, ""))); k != nil && string(k) < last; k, _ = c.Next() {
+		for i := range ends {
+			if string(k) < ends[i] {
 				counts[i]++
 			}
 		}
-		return true
-	})
+	}
+	return counts
 }

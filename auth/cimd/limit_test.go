@@ -66,28 +66,20 @@ func TestManyHosts(t *testing.T) {
 	}
 }
 
-// protocol.md §9: cimd_parallel. Who gets no slot in time is told so, and the URL is not to blame.
+// protocol.md §9: cimd_parallel. Who gets no slot in time is told so, nothing goes out for it, and the URL is not to blame.
 func TestParallel(t *testing.T) {
 	n := newNetwork(t)
-	arrived, release := make(chan struct{}, 10), make(chan struct{})
-	n.serve(func(_ http.ResponseWriter, _ *http.Request) {
-		arrived <- struct{}{}
-		<-release
-	})
+	release := make(chan struct{})
+	n.serve(func(http.ResponseWriter, *http.Request) { <-release })
 	defer close(release)
 	f := n.fetcher(cimd.Config{Parallel: 1, Timeout: 300 * time.Millisecond})
-	errs := make(chan error, 10)
-	start := func(path string) {
+	errs := make(chan error)
+	// The slot comes free once or twice while these wait: most of them must go without.
+	for i := range 7 {
 		go func() {
-			_, err := f.Fetch(t.Context(), n.url("client.example", path), nil)
+			_, err := f.Fetch(t.Context(), n.url("client.example", fmt.Sprintf("/%d", i)), nil)
 			errs <- err
 		}()
-	}
-	start("/first")
-	<-arrived
-	// The slot comes free once or twice while these wait: most of them must go without.
-	for i := range 6 {
-		start(fmt.Sprintf("/%d", i))
 	}
 	failed, busy := 0, 0
 	for range 7 {
@@ -100,7 +92,8 @@ func TestParallel(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if busy == 0 || failed == 0 || int(n.hits.Load()) != failed {
+	// On a busy machine the time of one with a slot may be over before its request is out.
+	if busy == 0 || failed == 0 || int(n.hits.Load()) > failed {
 		t.Errorf("%d busy, %d failed, %d requests", busy, failed, n.hits.Load())
 	}
 }

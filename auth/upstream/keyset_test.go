@@ -108,9 +108,9 @@ func TestRefreshWithoutKeys(t *testing.T) {
 	if a.Claims == nil {
 		t.Error("the id_token was not judged")
 	}
-	r.connect(func(o *upstream.Options) { o.Config.Timeout = oauth.Duration(time.Second) })
 	r.idp.Break(authtest.JWKS, authtest.Fault{Hang: true})
-	a = r.refresh(token)
+	before := r.idp.Count(authtest.Token)
+	a = r.hasty(time.Second, func() bool { return r.idp.Count(authtest.Token) > before }, token)
 	r.want(a, upstream.Unverified, oauth.IDTokenInvalid)
 	if !a.Pending || a.Tokens.Refresh == "" {
 		t.Errorf("pending %v", a.Pending)
