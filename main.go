@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -538,7 +539,8 @@ func (p *program) openDoor() (err error) {
 			return p.auth.EndByOperator(named(ctx), id, oauth.AdminRevoked)
 		},
 		EndSubject: func(ctx context.Context, subject string) (int, error) { return p.auth.EndSubject(named(ctx), subject) },
-		Tools:      admin.ToolsAdmin{Diff: p.toolChanges, Accept: p.mcp.AcceptTools},
+		Tools:      admin.ToolsAdmin{Diff: p.toolChanges, Accept: p.mcp.AcceptTools, Forget: p.forgetTools},
+		Hidden:     connector.HiddenText,
 	})
 	p.door = &http.Server{Handler: door.Handler(), ReadHeaderTimeout: p.Limits.HeaderTimeout.D(), ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelWarn)}
 	return nil
@@ -549,14 +551,23 @@ func named(ctx context.Context) context.Context {
 	return auth.WithRequest(ctx, &auth.RequestInfo{ID: admin.RequestID(ctx)})
 }
 
-// toolChanges are the definitions that wait for the operator.
+// toolChanges are the definitions that wait for the operator, and those with something in them that nobody sees.
 func (p *program) toolChanges() (out []admin.Change, err error) {
 	for _, c := range p.mcp.ToolChanges() {
-		if c.Offered != nil {
-			out = append(out, admin.Change{Connector: c.Connector, Tool: c.Tool, Accepted: c.Accepted, Offered: c.Offered, At: c.Since})
-		}
+		out = append(out, admin.Change{
+			Connector: c.Connector, Tool: c.Tool, Accepted: c.Accepted, Offered: c.Offered, At: c.Since, Hidden: c.Hidden,
+		})
 	}
 	return out, nil
+}
+
+// forgetTools drops pins of a connector that is mounted.
+func (p *program) forgetTools(ctx context.Context, name, tool string) (n int, mounted bool, err error) {
+	if !slices.ContainsFunc(p.config.Connectors, func(c connector.Config) bool { return c.Name == name }) {
+		return 0, false, nil
+	}
+	n, err = p.mcp.ForgetTools(ctx, name, tool)
+	return n, true, err
 }
 
 // storySite is what the stories of connections name of this installation.
@@ -851,7 +862,7 @@ func commandEnv(path string) (admin.Env, error) {
 	// A secret that cannot be read is for check to say, beside all else; no other command needs one.
 	_ = c.readSecrets()
 	env := admin.Env{
-		Socket: c.Admin.Path(c.DataDir), Options: c.storeOptions, Site: c.storySite(), Retire: c.retire,
+		Socket: c.Admin.Path(c.DataDir), Options: c.storeOptions, Site: c.storySite(), Retire: c.retire, Hidden: connector.HiddenText,
 		Open: func(ctx context.Context) (*storage.Store, error) { return storage.Open(ctx, c.storeOptions()) },
 		Machine: admin.Machine{
 			ConfigFile: path, PublicURL: c.PublicURL, Listen: c.Listen, TLS: c.TLS.Enabled(),

@@ -37,7 +37,9 @@ func (p *pinStore) seam() mcp.Pins {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			for _, pin := range pins {
-				p.pins[pin.Connector+" "+pin.Tool] = pin
+				if p.pins[pin.Connector+" "+pin.Tool] = pin; pin.Definition == nil {
+					delete(p.pins, pin.Connector+" "+pin.Tool)
+				}
 			}
 			return p.fail
 		},
@@ -101,9 +103,22 @@ func TestRugPull(t *testing.T) {
 	}
 	contains(t, eras["modern"](w, token, "tools/call", "up__t", `"name":"up__t"`), `"text":"up"`)
 
-	_, w, token = begin(changed, false)
+	s, w, token = begin(changed, false)
 	if got := tools(w, token); !slices.Equal(got, both) {
 		t.Errorf("after a restart: %q", got)
+	}
+	s.set(connector.Catalog{Tools: definitions(strings.Replace(good, "reads", "eats", 1), "steady")}, false)
+	if got := tools(w, token); !slices.Equal(got, both[1:]) {
+		t.Errorf("changed once more: %q", got)
+	}
+	if n, err := w.server.ForgetTools(context.Background(), "up", "t"); n != 1 || err != nil || len(store.pins) != 1 {
+		t.Errorf("forget: %d %v %v", n, err, store.pins)
+	}
+	if _, err := w.server.ForgetTools(context.Background(), "nobody", ""); err == nil {
+		t.Error("forgotten for a connector that is not there")
+	}
+	if got := tools(w, token); !slices.Equal(got, both) {
+		t.Errorf("a first sight after it was forgotten: %q", got)
 	}
 	_, w, token = begin(good, true)
 	if got := tools(w, token); !slices.Equal(got, both) || len(w.server.ToolChanges()) != 0 {

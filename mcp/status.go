@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hostedmcp/auth/oauth"
+	"hostedmcp/mcp/connector"
 )
 
 // ConnectorStatus is a connector as the operator's page shows it.
@@ -103,11 +104,22 @@ var errNoConnector = errors.New("no connector has this name")
 // them; one that has changed again since goes on waiting. It returns how many there were. Clients are told that the
 // lists changed.
 func (s *Server) AcceptTools(ctx context.Context, name string, seen map[string]json.RawMessage) (int, error) {
+	return s.pinned(name, func(l *connector.Ledger) (int, error) { return l.Accept(ctx, seen) })
+}
+
+// ForgetTools drops the pin of a connector's tool, or with "" of all its tools that no change waits for: what it offers
+// next is a first sight. It returns how many there were.
+func (s *Server) ForgetTools(ctx context.Context, name, tool string) (int, error) {
+	return s.pinned(name, func(l *connector.Ledger) (int, error) { return l.Forget(ctx, tool) })
+}
+
+// pinned does something to the pins of a connector, by name, and tells clients if it did.
+func (s *Server) pinned(name string, do func(*connector.Ledger) (int, error)) (int, error) {
 	for _, m := range s.mounts {
 		if name != m.config.Name {
 			continue
 		}
-		n, err := m.ledger.Accept(ctx, seen)
+		n, err := do(m.ledger)
 		if n > 0 {
 			s.changed(m)
 		}

@@ -134,24 +134,68 @@ type clockState struct {
 	Now     time.Time `json:"now"`
 }
 
-// Change is a tool definition that a connector offers now and that differs from the one that was accepted.
+// Change is a tool definition of a connector that the operator should read: because it differs from the one that was
+// accepted, or because something in it cannot be seen.
 type Change struct {
 	Connector string          `json:"connector"`
 	Tool      string          `json:"tool"`
-	Accepted  json.RawMessage `json:"accepted"`
-	Offered   json.RawMessage `json:"offered"`
-	At        time.Time       `json:"at,omitzero"` // when it was first seen
+	Accepted  json.RawMessage `json:"accepted,omitempty"`
+	Offered   json.RawMessage `json:"offered,omitempty"` // absent = nothing waits
+	At        time.Time       `json:"at,omitzero"`       // when it was first seen
+	Hidden    []string        `json:"hidden,omitempty"`  // characters that nobody sees, with their places
 }
 
 // changes is the answer of tools diff.
 type changes struct {
 	Changes []Change `json:"changes"`
-	Digest  string   `json:"digest"` // of all of them: tools accept sends back what was seen
+	Digest  string   `json:"digest"` // of all that wait: tools accept sends back what was seen
+}
+
+// waiting counts the definitions that wait.
+func (c changes) waiting() (n int) {
+	for _, one := range c.Changes {
+		if one.Offered != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// hidden counts the definitions with characters that nobody sees.
+func (c changes) hidden() (n int) {
+	for _, one := range c.Changes {
+		if len(one.Hidden) > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // accepted is the answer of tools accept.
 type accepted struct {
 	Accepted int `json:"accepted"`
+}
+
+// forgotten is the answer of tools forget.
+type forgotten struct {
+	Forgotten int `json:"forgotten"`
+	Waiting   int `json:"waiting,omitempty"` // kept, since a change waits there that nobody has read
+}
+
+// toolLine is one pinned tool.
+type toolLine struct {
+	Connector string    `json:"connector"`
+	Tool      string    `json:"tool"`
+	State     string    `json:"state"`            // served, or withheld while a change waits
+	Accepted  int       `json:"accepted"`         // definitions that are served: several where users get different ones
+	Seen      time.Time `json:"seen"`             // first
+	Changed   time.Time `json:"changed,omitzero"` // the latest change
+	Hidden    []string  `json:"hidden,omitempty"` // as in Change
+}
+
+// toolList is the answer of tools list.
+type toolList struct {
+	Tools []toolLine `json:"tools"`
 }
 
 // processID is what an operator kills.

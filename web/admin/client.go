@@ -115,7 +115,9 @@ func (c *call) openFile(ctx context.Context) (*client, error) {
 		return nil, err
 	}
 	// Nobody reads a log of ours here: what the operation does is in the journal, under its request id.
-	door := NewDoor(Options{Store: store, Site: c.env.Site, Retire: c.env.Retire, Log: slog.New(slog.DiscardHandler)})
+	door := NewDoor(Options{
+		Store: store, Site: c.env.Site, Retire: c.env.Retire, Hidden: c.env.Hidden, Log: slog.New(slog.DiscardHandler),
+	})
 	transport := &inMemory{handler: door.Handler()}
 	return &client{http: &http.Client{Transport: transport}, close: func() error {
 		transport.running.Wait() // an operation that nobody waits for any more still has the store in its hands

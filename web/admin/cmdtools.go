@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strconv"
+	"strings"
 )
 
 // diffTools prints what an operator has to judge: a tool's text is what an agent believes.
@@ -28,11 +30,13 @@ func diffTools(ctx context.Context, c *call) error {
 		return err
 	}
 	// on stderr: the output is the diff, and empty without one
-	switch {
-	case len(all.Changes) == 0:
+	if n := all.waiting(); n == 0 {
 		c.warn("no tool definition waits")
-	default:
-		c.warn("%s. Serve what is new: hostedmcp tools accept CONNECTOR [TOOL]", many(len(all.Changes), "change"))
+	} else {
+		c.warn("%s. Serve what is new: hostedmcp tools accept CONNECTOR [TOOL]", many(n, "change"))
+	}
+	if n := all.hidden(); n > 0 {
+		c.warn("%s with characters that nobody sees, and a model reads: ask the connector's owner", many(n, "definition"))
 	}
 	return nil
 }
@@ -76,11 +80,11 @@ func acceptTools(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if len(all.Changes) > 0 && c.env.Terminal && !c.opt.yes {
+	if n := all.waiting(); n > 0 && c.env.Terminal && !c.opt.yes {
 		if err := c.printChanges(all); err != nil {
 			return err
 		}
-		if !c.confirm("Serve " + many(len(all.Changes), "changed definition") + " from now on?") {
+		if !c.confirm("Serve " + many(n, "changed definition") + " from now on?") {
 			return errors.New("nothing was accepted")
 		}
 	}
@@ -95,4 +99,66 @@ func acceptTools(ctx context.Context, c *call) error {
 		return c.printJSON(raw)
 	}
 	return c.say("Accepted %s.", many(n.Accepted, "definition"))
+}
+
+// listTools prints what is pinned.
+func listTools(ctx context.Context, c *call) error {
+	query := url.Values{}
+	if len(c.args) == 1 {
+		query.Set("connector", c.args[0])
+	}
+	a, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	var all toolList
+	raw, err := a.get(ctx, "/v1/tools/list?"+query.Encode(), &all)
+	switch {
+	case err != nil:
+		return err
+	case c.opt.json:
+		return c.printJSON(raw)
+	case len(all.Tools) == 0:
+		c.warn("no tool is pinned: a connector's tools are when they are first listed")
+		return nil
+	}
+	var rows [][]string
+	for _, t := range all.Tools {
+		// what is hidden comes last: it may be long
+		rows = append(rows, []string{
+			t.Connector, t.Tool, t.State, strconv.Itoa(t.Accepted), c.clock(t.Seen), c.clock(t.Changed), strings.Join(t.Hidden, ", "),
+		})
+	}
+	return c.table([]string{"CONNECTOR", "TOOL", "STATE", "ACCEPTED", "SEEN", "CHANGED", "HIDDEN CHARACTERS"}, rows)
+}
+
+// forgetTools asks a person first: what is forgotten is served unread when it comes again.
+func forgetTools(ctx context.Context, c *call) error {
+	a, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	body := map[string]string{"connector": c.args[0], "tool": ""}
+	what := "what is pinned of " + shown(c.args[0])
+	if len(c.args) == 2 {
+		body["tool"] = c.args[1]
+		what = shown(c.args[1]) + " of " + shown(c.args[0])
+	}
+	if c.env.Terminal && !c.opt.yes && !c.confirm("Forget "+what+"? What it offers next is served without a look.") {
+		return errors.New("nothing was forgotten")
+	}
+	var done forgotten
+	raw, err := a.post(ctx, "/v1/tools/forget", body, &done)
+	switch {
+	case err != nil:
+		return err
+	case c.opt.json:
+		return c.printJSON(raw)
+	}
+	if done.Waiting > 0 {
+		c.warn("Kept: %s, to be read first (hostedmcp tools diff) or forgotten by name.", many(done.Waiting, "tool")+" that a change waits for")
+	}
+	return c.say("Forgot %s.", many(done.Forgotten, "tool"))
 }

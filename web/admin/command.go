@@ -125,12 +125,28 @@ the date that it shows first.`,
 		{
 			name: "tools diff", args: "[CONNECTOR]", max: 1, run: diffTools,
 			summary: "tool definitions that changed and wait to be accepted",
-			text:    `Characters that cannot be seen are shown as \u{200b}.`,
+			text: `Characters that cannot be seen are shown as \u{200b}; a definition that holds some is named, changed or not. Where a
+connector gives its users different definitions of a tool, they wait one after another.`,
 		},
 		{
 			name: "tools accept", args: "CONNECTOR [TOOL]", min: 1, max: 2, run: acceptTools,
 			summary: "serve changed tool definitions from now on",
 			text: `A terminal shows what changed, and asks. What changes once more in the meantime is not accepted.
+
+  -yes        do not ask on a terminal`,
+			flags: func(f *flag.FlagSet, o *options) { f.BoolVar(&o.yes, "yes", false, "") },
+		},
+		{
+			name: "tools list", args: "[CONNECTOR]", max: 1, run: listTools,
+			summary: "the tools whose definitions are pinned",
+			text: `A definition is pinned when it is first seen. ACCEPTED counts those that are served: more than one where users get
+different ones. A tool that its connector offers no more stays pinned: it must come back as it was.`,
+		},
+		{
+			name: "tools forget", args: "CONNECTOR [TOOL]", min: 1, max: 2, run: forgetTools,
+			summary: "drop what is pinned: the next definition is a first sight",
+			text: `It makes room when a connector has had too many tools, and cleans up after one that was taken out of the configuration.
+Without TOOL it keeps the tools that a changed definition waits for.
 
   -yes        do not ask on a terminal`,
 			flags: func(f *flag.FlagSet, o *options) { f.BoolVar(&o.yes, "yes", false, "") },

@@ -23,6 +23,13 @@ func diffDefinitions(c Change) []string {
 	if !c.At.IsZero() {
 		head += ", changed " + c.At.UTC().Format("2006-01-02 15:04 UTC")
 	}
+	var found []string
+	if len(c.Hidden) > 0 {
+		found = []string{"  characters that nobody sees: " + shown(strings.Join(c.Hidden, ", "))}
+	}
+	if c.Offered == nil {
+		return append([]string{head}, found...)
+	}
 	// White space is gone already: the door's answer is compact.
 	before, after := members(c.Accepted), members(c.Offered)
 	lines := []string{head}
@@ -35,7 +42,7 @@ func diffDefinitions(c Change) []string {
 	if len(lines) == 1 {
 		lines = append(lines, "  only white space or order differs")
 	}
-	return lines
+	return append(lines, found...)
 }
 
 // members cuts a definition. One that is no object is shown whole under its own name.

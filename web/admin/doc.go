@@ -26,7 +26,9 @@
 //	POST /v1/keys/{master|data|signing}  {"new_key_file"}: lines of JSON, the last one says how it ended
 //	POST /v1/clock                    the clock is right
 //	GET  /v1/tools?connector&tool     changed definitions, and their digest
+//	GET  /v1/tools/list?connector     what is pinned
 //	POST /v1/tools                    {"connector","tool","digest"}: serve them
+//	POST /v1/tools/forget             {"connector","tool"}: what comes next is a first sight
 //
 // An error is {"error","request"} with a status of its own; its text is for the operator and names the fixing step.
 //

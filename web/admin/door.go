@@ -33,15 +33,20 @@ type Options struct {
 	Retire func() time.Time
 	// Tools are the connectors' tools. Zero = the definitions in the store.
 	Tools ToolsAdmin
+	// Hidden names the characters of a definition that nobody sees, with their places. nil = nobody looks.
+	Hidden func(definition json.RawMessage) []string
 
 	Log *slog.Logger // nil = slog.Default
 }
 
-// ToolsAdmin is the server's word on changed tool definitions. A nil field is answered from the store.
+// ToolsAdmin is the server's word on tool definitions. A nil field is answered from the store.
 type ToolsAdmin struct {
-	Diff func() ([]Change, error) // every change that waits
+	Diff func() ([]Change, error) // every change that waits, and every definition with hidden characters
 	// Accept takes what was read, by tool, and nothing else: what has changed again meanwhile goes on waiting.
 	Accept func(ctx context.Context, connector string, seen map[string]json.RawMessage) (int, error)
+	// Forget drops the pin of a tool, or with "" of all that no change waits for. mounted = the server has this
+	// connector; if not, its pins are in the store alone.
+	Forget func(ctx context.Context, connector, tool string) (n int, mounted bool, err error)
 }
 
 // Door answers the operator. Its Handler speaks HTTP with JSON: over the unix socket of a server that runs, or in
@@ -89,7 +94,9 @@ func NewDoor(o Options) *Door {
 	d.on("POST /v1/keys/{key}", "rotate-key", longTime, d.alone(d.rotate))
 	d.on("POST /v1/clock", "clock accept", shortTime, d.acceptClock)
 	d.on("GET /v1/tools", "tools diff", shortTime, d.diffTools)
+	d.on("GET /v1/tools/list", "tools list", shortTime, d.listTools)
 	d.on("POST /v1/tools", "tools accept", endTime, d.acceptTools)
+	d.on("POST /v1/tools/forget", "tools forget", endTime, d.forgetTools)
 	d.on("/", "unknown", shortTime, func(x *exchange) error {
 		return refuse(http.StatusNotFound, "this hostedmcp does not know %s", x.r.Method)
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -78,7 +79,9 @@ func newRig(tb testing.TB) *rig {
 		Dir: data, Issuer: storagetest.Issuer, TombstoneTTL: 90 * day, Log: slog.New(slog.DiscardHandler), Reserve: 1 << 16,
 	}
 	r.clock.Use(&r.opts)
+	r.door.Hidden = hidden
 	r.env = admin.Env{
+		Hidden: hidden,
 		Socket: r.socket, Options: func() storage.Options { return r.opts },
 		Open: func(ctx context.Context) (*storage.Store, error) { return storage.Open(ctx, r.opts) },
 		Site: story.Site{Provider: "login.example.com"},
@@ -260,6 +263,14 @@ func (r *rig) run(line ...string) result {
 		}
 	}
 	return got
+}
+
+// hidden stands for what main hands over.
+func hidden(definition json.RawMessage) []string {
+	if bytes.Contains(definition, []byte(`\u2066`)) {
+		return []string{"U+2066"}
+	}
+	return nil
 }
 
 // both runs a test on a live server and on the closed file: one code path, one answer.

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -34,6 +35,7 @@ type Env struct {
 	Options func() storage.Options                        // of the store: where restore puts it
 	Site    story.Site                                    // what stories name
 	Retire  func() time.Time                              // as Options.Retire, for a closed file
+	Hidden  func(definition json.RawMessage) []string     // as Options.Hidden, for a closed file
 
 	Machine  Machine  // what `check` looks at by itself
 	Findings Findings // what others look at for it

@@ -39,6 +39,8 @@ func TestUsage(t *testing.T) {
 		{"clock accept now", "takes no arguments"},
 		{"clock set", `unknown command "clock set"`},
 		{"tools accept", "takes CONNECTOR [TOOL]"},
+		{"tools forget", "takes CONNECTOR [TOOL]"},
+		{"tools list a b", "takes [CONNECTOR]"},
 		{"check it", "takes no arguments"},
 		{"check -config", "see hostedmcp check -h"},
 	} {
@@ -63,7 +65,7 @@ func TestUsage(t *testing.T) {
 // Each command and each group has a help text, which needs no configuration; the list names them all.
 func TestHelp(t *testing.T) {
 	all := admin.Commands()
-	if len(all) != 11 {
+	if len(all) != 13 {
 		t.Errorf("%d commands", len(all))
 	}
 	for _, c := range all {

@@ -68,6 +68,79 @@ func TestToolsAccept(t *testing.T) {
 	})
 }
 
+// What holds characters that nobody sees is named in both lists, changed or not, and there alone it cannot be accepted.
+func TestToolsHidden(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		r.pin("crm", "sly", `{"name":"sly","description":"a\u2066b"}`, "")
+		r.pin("crm", "open", `{"name":"open"}`, `{"name":"open","title":"\u2066"}`)
+		r.pin("dwh", "query", `{"name":"query"}`, "")
+		got := r.run("tools", "diff")
+		has(t, got.out, "crm sly\n  characters that nobody sees: U+2066", "+ \\u{2066}\n  characters that nobody sees: U+2066")
+		has(t, got.err, "1 change.", "2 definitions with characters that nobody sees")
+		hasNot(t, got.out, "dwh")
+		has(t, r.run("tools", "diff", "-json").out, `"hidden": [`, `"U+2066"`)
+		if got := r.run("tools", "accept", "crm", "sly"); got.code != 1 || !strings.Contains(got.err, "no change waits there") {
+			t.Errorf("%+v", got)
+		}
+		if got := r.run("tools", "accept", "crm"); got.out != "Accepted 1 definition.\n" {
+			t.Errorf("%+v", got)
+		}
+		golden(t, "tools.txt", r.run("tools", "list").out)
+		golden(t, "tools.json", r.run("tools", "list", "dwh", "-json").out)
+	})
+}
+
+// What is forgotten is gone from the store; a change that waits is not lost by making room, only by its name.
+func TestToolsForget(t *testing.T) {
+	both(t, func(t *testing.T, r *rig) {
+		if got := r.run("tools", "list"); got.code != 0 || got.out != "" || !strings.Contains(got.err, "no tool is pinned") {
+			t.Errorf("%+v", got)
+		}
+		r.pins()
+		for _, tt := range []struct{ args, out, err string }{
+			{"crm nothing", "", "nothing is pinned there"},
+			{"nobody", "", "nothing is pinned there"},
+			{"crm", "Forgot 1 tool.\n", "Kept: 1 tool that a change waits for"},
+			{"crm", "Forgot 0 tools.\n", "Kept: 1 tool"},
+			{"crm find_account", "Forgot 1 tool.\n", ""},
+		} {
+			got := r.run(append([]string{"tools", "forget"}, strings.Fields(tt.args)...)...)
+			if got.out != tt.out || !strings.Contains(got.err, tt.err) || (got.code == 1) != (tt.out == "") {
+				t.Errorf("%s: %+v", tt.args, got)
+			}
+		}
+		hasNot(t, r.run("tools", "list").out, "crm")
+		has(t, r.run("tools", "forget", "dwh", "query", "-json").out, `"forgotten": 1`)
+	})
+}
+
+// A person is asked, and the server that has the connector does it; one that has not leaves it to the store.
+func TestToolsForgetOfTheServer(t *testing.T) {
+	r := newRig(t)
+	r.pins()
+	asked := ""
+	r.door.Tools.Forget = func(_ context.Context, connector, tool string) (int, bool, error) {
+		asked += connector + " " + tool + ";"
+		if connector == "dwh" {
+			return 7, true, nil
+		}
+		return 0, false, nil
+	}
+	r.serve()
+	r.env.Terminal, r.input = true, "n\n"
+	if got := r.run("tools", "forget", "dwh"); got.code != 1 || asked != "" {
+		t.Errorf("after a no: %q %+v", asked, got)
+	}
+	r.input = "y\n"
+	if got := r.run("tools", "forget", "dwh", "query"); !strings.HasSuffix(got.out, "Forgot 7 tools.\n") || !strings.Contains(got.out+got.err, "served without a look") {
+		t.Errorf("%+v", got)
+	}
+	if got := r.run("tools", "forget", "crm", "list_deals", "-yes"); got.out != "Forgot 1 tool.\n" || asked != "dwh query;crm list_deals;" {
+		t.Errorf("%q %+v", asked, got)
+	}
+	has(t, r.log.String(), `op="tools forget"`, "connector=crm", "forgotten=1")
+}
+
 // A server that runs is asked, since it is the one that serves.
 func TestToolsOfTheServer(t *testing.T) {
 	r := newRig(t)
@@ -98,6 +171,7 @@ func TestToolsOfTheServer(t *testing.T) {
 	if got := r.run("tools", "accept", "live"); got.code != 1 || !strings.Contains(got.err, "has changed again: look at it") {
 		t.Errorf("changed just before: %+v", got)
 	}
+	has(t, r.log.String(), "status=409 connector=live accepted=1")
 	if got := r.run("tools", "accept", "live", "broken"); got.code != 1 || !strings.Contains(got.err, "the connector is gone") {
 		t.Errorf("%+v", got)
 	}
