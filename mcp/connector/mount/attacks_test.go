@@ -1,9 +1,12 @@
 package mount_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -54,6 +57,49 @@ func TestIdleSessionsMakeRoom(t *testing.T) {
 		m.do(ctx, tool(by("alice", fmt.Sprint("s", i), nil), "x", `{}`, ""))
 	}
 	m.do(ctx, tool(by("bob", "", nil), "x", `{}`, ""))
+}
+
+// One user does not get all places, whatever he says of himself: he pays with his own idle ones, and waits for those at
+// work.
+func TestShareOfChildren(t *testing.T) {
+	defer mount.SetMaxChildren(8)() // two for each
+	m := newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: command(t, "raw", "legacy")}, nil)
+	ctx := bounded(t)
+	bobs, _ := pids(t, m.do(ctx, tool(by("bob", "one", nil), "whoami", `{}`, "")))
+	mallory := newClient()
+	for i := range 12 {
+		mallory.caps = fmt.Sprintf(`{"experimental":{"n%d":{}}}`, i)
+		call := method(by("mallory", "", mallory), "tools/list", `{}`)
+		if _, err := m.Catalog(ctx, &call); err != nil {
+			t.Fatal(err)
+		}
+		if n := mount.Links(m.Source); n > 3 {
+			t.Fatalf("%d children after %d lists", n, i+1)
+		}
+	}
+	busy, free := context.WithCancel(ctx)
+	var calls sync.WaitGroup
+	for i := range 2 {
+		began := make(chan struct{})
+		c := newClient()
+		c.reply = func(ctx context.Context, _ string, _ json.RawMessage) (json.RawMessage, error) {
+			close(began)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		calls.Go(func() { _, _ = m.Do(busy, tool(by("mallory", fmt.Sprint("s", i), c), "tell and ask", `{}`, `{"progressToken":"t"}`)) })
+		<-began
+	}
+	if e := m.fails(ctx, tool(by("mallory", "s2", nil), "whoami", `{}`, "")); !strings.Contains(e.Message, "too many connections") {
+		t.Error(e)
+	}
+	m.do(ctx, tool(by("alice", "", nil), "whoami", `{}`, ""))
+	if again, _ := pids(t, m.do(ctx, tool(by("bob", "one", nil), "whoami", `{}`, ""))); again != bobs {
+		t.Error("another user's child made room")
+	}
+	free()
+	calls.Wait()
+	m.do(ctx, tool(by("mallory", "s2", nil), "whoami", `{}`, ""))
 }
 
 // A child gets its three pipes and nothing that we were started with ourselves.

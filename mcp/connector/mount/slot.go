@@ -18,6 +18,7 @@ type slot struct {
 	key     string
 	session string // downstream session; "" = shared by the calls of a grant
 	grant   string // of the latest call; "" = nobody's
+	subject string // likewise
 	life    context.Context
 	cancel  context.CancelCauseFunc
 	turn    chan struct{} // held while a link is made
@@ -36,6 +37,7 @@ type slot struct {
 // Bounds of links. A child is a process, so there are fewer of them.
 const (
 	maxLinks  = 8192
+	share     = 4 // of so many users who want all they can get, each has places
 	idleHTTP  = 5 * time.Minute
 	idleStdio = 2 * time.Minute
 	longLife  = time.Minute // a link that lived so long was well
@@ -44,6 +46,9 @@ const (
 // maxChildren is how many children a connector has at most. A variable, so that a test needs fewer.
 var maxChildren = 256
 
+// keyService is the slot of our own questions.
+const keyService = "service"
+
 var errFull = errors.New("too many connections")
 
 // key names the link that serves a call. Clients that can be asked different things get different legacy links, since
@@ -51,7 +56,7 @@ var errFull = errors.New("too many connections")
 func (s *source) key(c *connector.Call) string {
 	switch {
 	case c == nil:
-		return "service"
+		return keyService
 	case c.Session != "":
 		return "session " + c.Session
 	case c.User.GrantID != "":
@@ -90,7 +95,7 @@ func (s *source) reserve(c *connector.Call) (*slot, error) {
 		sl = s.slots[key]
 	}
 	if sl == nil {
-		if err := s.room(); err != nil {
+		if err := s.room(c); err != nil {
 			return nil, err
 		}
 		sl = &slot{src: s, key: key, turn: make(chan struct{}, 1)}
@@ -98,35 +103,57 @@ func (s *source) reserve(c *connector.Call) (*slot, error) {
 		s.slots[key] = sl
 	}
 	if c != nil {
-		sl.session, sl.grant = c.Session, c.User.GrantID
+		sl.session, sl.grant, sl.subject = c.Session, c.User.GrantID, c.User.Subject
 	}
 	sl.users++
 	return sl, nil
 }
 
-// room makes room for one more link: the shared one that is idle for longest goes or, if there is none, that of a
-// session, which gets another when it comes back: sessions that nobody ends would shut everybody else out. s.mu is held.
-func (s *source) room() error {
+// room makes room for one more link. A user who has a share of all places pays with one of their own. Else the shared
+// link that is idle for longest goes or, if there is none, that of a session, which gets another when it comes back:
+// sessions that nobody ends would shut everybody else out. s.mu is held.
+func (s *source) room(c *connector.Call) error {
 	limit := maxLinks
 	if s.cfg.Kind == connector.MCPStdio {
 		limit = maxChildren
 	}
-	if len(s.slots) < limit {
-		return nil
+	if c != nil {
+		own := func(sl *slot) bool { return sl.key != keyService && sl.subject == c.User.Subject }
+		if s.count(own) >= max(limit/share, 1) && !s.evict(own) {
+			return errFull
+		}
 	}
+	if len(s.slots) >= limit && !s.evict(func(*slot) bool { return true }) {
+		return errFull
+	}
+	return nil
+}
+
+// count returns how many slots there are of a kind. s.mu is held.
+func (s *source) count(of func(*slot) bool) (n int) {
+	for _, sl := range s.slots {
+		if of(sl) {
+			n++
+		}
+	}
+	return n
+}
+
+// evict ends the idle slot of a kind that goes before the others; false if all are at work. s.mu is held.
+func (s *source) evict(of func(*slot) bool) bool {
 	var oldest *slot
 	for _, sl := range s.slots {
-		if sl.users == 0 && (oldest == nil || sl.before(oldest)) {
+		if sl.users == 0 && of(sl) && (oldest == nil || sl.before(oldest)) {
 			oldest = sl
 		}
 	}
 	if oldest == nil {
-		return errFull
+		return false
 	}
 	delete(s.slots, oldest.key)
 	oldest.cancel(errEnded)
 	s.work.Go(oldest.close)
-	return nil
+	return true
 }
 
 // before reports whether a slot goes before another when there is no room for both.
@@ -235,6 +262,6 @@ func (s *source) sweep(now time.Time) {
 		limit = idleStdio
 	}
 	s.end(func(sl *slot) bool {
-		return sl.users == 0 && sl.session == "" && now.Sub(sl.idle) >= limit && !(sl.key == "service" && s.http != nil)
+		return sl.users == 0 && sl.session == "" && now.Sub(sl.idle) >= limit && !(sl.key == keyService && s.http != nil)
 	})
 }
