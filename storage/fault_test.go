@@ -294,7 +294,7 @@ func TestVerdictsMakeNoDiskWell(t *testing.T) {
 		return real()
 	})
 	bad.Store(true)
-	if err := h.SavePins(t.Context(), []storage.Pin{{Connector: "crm"}}); !errors.Is(err, storage.ErrUnavailable) {
+	if err := h.SavePins(t.Context(), []storage.Pin{{Connector: "crm", Tool: "find", Definition: []byte("{}")}}); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("SavePins: %v", err)
 	}
 	if _, err := h.EndGrant(t.Context(), l.id, oauth.UserRevoked, storage.Event{}); err != nil {
