@@ -141,6 +141,31 @@ func TestExplainRefusal(t *testing.T) {
 	has(t, got.err, "known to a running server only")
 }
 
+// A refusal and the story of its connection that have one reason give its advice once, with the user's name.
+func TestExplainAdvisesOnce(t *testing.T) {
+	r := newRig(t)
+	ended := r.grantNow(idEnded)
+	reason := ended.Ended
+	r.door.Refusals = func(request string) []story.Refusal {
+		return []story.Refusal{{At: r.clock.Now(), Request: request, Route: "/token", Method: "POST", Status: 400, Reason: string(reason), Grant: idEnded}}
+	}
+	r.serve()
+	alone := r.run("explain", idEnded).out
+	_, advice, ok := strings.Cut(alone, "What to change\n")
+	if !ok {
+		t.Fatalf("%s has no advice:\n%s", reason, alone)
+	}
+	got := r.run("explain", "REFUSEDAAAAAAAAAAAAAAAAAAA").out
+	if strings.Count(got, "What to change\n") != 1 || !strings.HasSuffix(got, advice) {
+		t.Errorf("%s", got)
+	}
+	// of another reason both are told
+	reason = oauth.RateLimited
+	if got := r.run("explain", "REFUSEDAAAAAAAAAAAAAAAAAAA").out; strings.Count(got, "What to change\n") != 2 {
+		t.Errorf("%s", got)
+	}
+}
+
 // Whatever a client calls itself, its story paints nothing on a terminal; the JSON holds it as it is, escaped.
 func TestExplainHostile(t *testing.T) {
 	both(t, func(t *testing.T, r *rig) {

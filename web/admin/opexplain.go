@@ -185,7 +185,18 @@ func (d *Door) tell(x *exchange, a *explanation, grants []storage.Grant, limit i
 		}
 		a.Stories = append(a.Stories, s)
 	}
+	a.adviseOnce()
 	return x.answer(a)
+}
+
+// adviseOnce leaves the advice to the story of the connection, which knows its user's name, where a refusal of it has
+// the same reason.
+func (a *explanation) adviseOnce() {
+	for i, r := range a.Refused {
+		if slices.ContainsFunc(a.Stories, func(s story.Story) bool { return s.Grant.ID == r.Grant.ID && s.Reason == r.Reason }) {
+			a.Refused[i].Advice = nil
+		}
+	}
 }
 
 // story tells one connection. Identity and upstream tokens of an ended one may be gone.
