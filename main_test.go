@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -15,7 +16,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -84,15 +87,22 @@ func begin(ts *testscript.TestScript, config string) (end func()) {
 	return func() { stop(); <-done }
 }
 
+// freePort is one that nobody listens on. It lies below those that the kernel hands out by itself, so that it is still
+// free when a server begins, or begins again: the tests of other packages open ports by the hundred meanwhile.
 func freePort() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
+	for {
+		port := strconv.Itoa(20_000 + rand.IntN(12_000))
+		if _, taken := handedOut.LoadOrStore(port, true); taken {
+			continue
+		}
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
 }
+
+var handedOut sync.Map // ports that a test of ours has
 
 // config.example.toml is the manual of the configuration: it names every key that exists and none that does not, and
 // what it shows as defaults are the defaults.
