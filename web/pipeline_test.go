@@ -3,6 +3,7 @@ package web_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -201,7 +202,7 @@ func TestPageHeaders(t *testing.T) {
 
 // TestBodyTimeout: a body that does not come is the sender's fault, and a stream may outlive the time for a body.
 func TestBodyTimeout(t *testing.T) {
-	h := newHarness(t, func(o *web.Options) { o.BodyTimeout = 50 * time.Millisecond })
+	h := newHarness(t, func(o *web.Options) { o.BodyTimeout = blink })
 	c, err := net.Dial("tcp", h.server.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -215,41 +216,42 @@ func TestBodyTimeout(t *testing.T) {
 
 // TestStreamOutlivesBodyTimeout: what bounds the body must not bound the answer, in both versions of HTTP.
 func TestStreamOutlivesBodyTimeout(t *testing.T) {
-	const within = 50 * time.Millisecond
-	stream := auth.Endpoint{Path: "/stream", Methods: []string{"POST"}, MaxBody: 10, Handle: func(w http.ResponseWriter, r *http.Request) error {
-		if _, err := io.ReadAll(r.Body); err != nil {
-			return err
-		}
-		w.(http.Flusher).Flush()
-		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute)); err != nil {
-			return err
-		}
-		select {
-		case <-r.Context().Done():
-			io.WriteString(w, "cut")
-		case <-time.After(4 * within):
-			io.WriteString(w, "whole")
-		}
-		return nil
-	}}
-	handler, err := web.NewHandler(web.Options{Pages: newPages(t, publicSite()), Endpoints: []auth.Endpoint{stream}, BodyTimeout: within})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, version := range []int{1, 2} {
-		server := httptest.NewUnstartedServer(handler)
-		server.EnableHTTP2 = version == 2
-		server.StartTLS()
-		resp, err := server.Client().Post(server.URL+"/stream", "text/plain", strings.NewReader("body"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := io.ReadAll(resp.Body)
-		if string(got) != "whole" || err != nil || resp.ProtoMajor != version {
-			t.Errorf("HTTP/%d: %q, %v", resp.ProtoMajor, got, err)
-		}
-		resp.Body.Close()
-		server.Close()
+		patient(t, func(within time.Duration) error {
+			stream := auth.Endpoint{Path: "/stream", Methods: []string{"POST"}, MaxBody: 10, Handle: func(w http.ResponseWriter, r *http.Request) error {
+				if _, err := io.ReadAll(r.Body); err != nil {
+					return err
+				}
+				w.(http.Flusher).Flush()
+				if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute)); err != nil {
+					return err
+				}
+				select {
+				case <-r.Context().Done():
+					io.WriteString(w, "cut")
+				case <-time.After(4 * within):
+					io.WriteString(w, "whole")
+				}
+				return nil
+			}}
+			handler, err := web.NewHandler(web.Options{Pages: newPages(t, publicSite()), Endpoints: []auth.Endpoint{stream}, BodyTimeout: within})
+			if err != nil {
+				t.Fatal(err)
+			}
+			server := httptest.NewUnstartedServer(handler)
+			server.EnableHTTP2 = version == 2
+			server.StartTLS()
+			defer server.Close()
+			resp, err := server.Client().Post(server.URL+"/stream", "text/plain", strings.NewReader("body"))
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			if got, err := io.ReadAll(resp.Body); string(got) != "whole" || err != nil || resp.ProtoMajor != version {
+				return fmt.Errorf("HTTP/%d: %q, %v", resp.ProtoMajor, got, err)
+			}
+			return nil
+		})
 	}
 }
 

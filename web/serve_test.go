@@ -31,7 +31,7 @@ var quiet = slog.New(slog.DiscardHandler)
 func serving(t *testing.T, l web.Listener) (*web.Server, string, chan error) {
 	t.Helper()
 	l.Key, l.Addr = "listen", "127.0.0.1:0"
-	s, err := web.Bind(web.Limits{HeaderMax: 32 << 10, HeaderTimeout: 5 * time.Second}, quiet, l)
+	s, err := web.Bind(web.Limits{HeaderMax: 32 << 10, HeaderTimeout: 20 * time.Second}, quiet, l)
 	if err != nil {
 		t.Fatal(err)
 	}
