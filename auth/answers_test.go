@@ -71,7 +71,7 @@ func TestProviderAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, authtest.ServerOptions{Upstream: func(c *upstream.Config) {
 				if row.fault.Hang {
-					c.Timeout = oauth.Duration(time.Second)
+					c.Timeout = oauth.Duration(5 * time.Second) // for a busy machine to get as far as sending
 				}
 			}})
 			r.due()

@@ -142,7 +142,7 @@ func (r *rig) fill() (cure func()) {
 // eventually waits for what another goroutine brings about.
 func (r *rig) eventually(is func() bool) {
 	r.t.Helper()
-	late := time.Now().Add(20 * time.Second)
+	late := time.Now().Add(patience)
 	for !is() {
 		if time.Now().After(late) {
 			r.t.Fatal("it never came")

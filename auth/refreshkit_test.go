@@ -201,10 +201,13 @@ func (r *rig) noted(id string, reason oauth.Reason) (n int) {
 	return n
 }
 
+// patience bounds what a test waits for; nothing takes so long unless it is broken.
+const patience = time.Minute
+
 // await waits until the journal has told of a reason for the grant.
 func (r *rig) await(id string, reason oauth.Reason) {
 	r.t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(patience)
 	for {
 		select {
 		case e := <-r.told:
@@ -222,7 +225,7 @@ func (r *rig) arrived(g *authtest.Gate) {
 	r.t.Helper()
 	select {
 	case <-g.Arrived():
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		r.t.Fatal("nobody came to the gate")
 	}
 }

@@ -215,7 +215,7 @@ func (n *network) fetcherWith(cfg cimd.Config, dialer cimd.Dialer) *cimd.Fetcher
 		cfg.PerHostPerMinute = 1000
 	}
 	if cfg.Timeout == 0 {
-		cfg.Timeout = 10 * time.Second
+		cfg.Timeout = time.Minute
 	}
 	n.must(cfg.Validate())
 	return cimd.New(cfg, rules, n.clock, dialer, slog.New(slog.NewTextHandler(n, nil)))

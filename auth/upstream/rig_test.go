@@ -1,7 +1,6 @@
 package upstream_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net/url"
@@ -22,14 +21,14 @@ type rig struct {
 	idp   *authtest.Provider
 	clock *authtest.Clock
 	up    *upstream.Provider
-	log   *bytes.Buffer
+	log   *authtest.Buffer
 }
 
 func newRig(t *testing.T, options ...authtest.Option) *rig {
 	t.Helper()
 	clock := authtest.NewClock(time.Unix(1_800_000_000, 0))
 	options = append([]authtest.Option{func(c *authtest.ProviderConfig) { c.Now = clock.Now }}, options...)
-	r := &rig{T: t, idp: authtest.NewProvider(t, options...), clock: clock, log: new(bytes.Buffer)}
+	r := &rig{T: t, idp: authtest.NewProvider(t, options...), clock: clock, log: new(authtest.Buffer)}
 	r.connect(func(*upstream.Options) {})
 	return r
 }
@@ -83,20 +82,20 @@ func (r *rig) refresh(token oauth.Secret) upstream.Answer {
 	return r.up.Refresh(context.Background(), upstream.RefreshRequest{Token: token, Subject: "sub-alice", Nonce: "nonce-1"})
 }
 
-// hasty refreshes with little time for the provider. What has not arrived by then says nothing of the answer: a busy
-// machine gets more time, and with a new connection.
-func (r *rig) hasty(within time.Duration, arrived func() bool, token oauth.Secret) (a upstream.Answer) {
+// hasty refreshes with little time for the provider; a busy machine, which comes to nothing in it, gets more.
+func (r *rig) hasty(within time.Duration, want upstream.Outcome, token oauth.Secret) (a upstream.Answer) {
 	r.Helper()
-	for ; within < time.Minute; within *= 4 {
+	for ; within < 20*time.Second; within *= 4 {
 		r.connect(func(o *upstream.Options) { o.Config.Timeout = oauth.Duration(within) })
-		if r.up.Discover(context.Background()) != nil {
-			continue
-		}
-		if a = r.refresh(token); arrived() {
+		_ = r.up.Discover(context.Background())
+		before := r.idp.Count(authtest.Token)
+		if a = r.refresh(token); a.Outcome == want {
 			return a
 		}
+		if a.Outcome == upstream.Unreachable && r.idp.Count(authtest.Token) > before {
+			r.Fatalf("it had arrived: %v", a.Err)
+		}
 	}
-	r.Fatalf("it never arrived: %v", a.Err)
 	return a
 }
 

@@ -237,9 +237,7 @@ func TestInDoubt(t *testing.T) {
 		r := newRig(t)
 		token := r.login().Tokens.Refresh
 		r.idp.Break(authtest.Token, authtest.Fault{Hang: true})
-		before := r.idp.Count(authtest.Token)
-		a := r.hasty(50*time.Millisecond, func() bool { return r.idp.Count(authtest.Token) > before }, token)
-		r.want(a, upstream.InDoubt, oauth.UpstreamInDoubt)
+		r.want(r.hasty(50*time.Millisecond, upstream.InDoubt, token), upstream.InDoubt, oauth.UpstreamInDoubt)
 	})
 	t.Run("a transport that tells nothing", func(t *testing.T) {
 		r := newRig(t)

@@ -58,7 +58,7 @@ func newWorld(t testing.TB, o authtest.ServerOptions) *world {
 	}
 	w.Server = authtest.NewServer(t, o)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := server.Close(ctx); err != nil {
 			t.Error(err)
@@ -143,9 +143,9 @@ func (w *world) run(env trace.Env, args ...string) outcome {
 	if env.Open == nil {
 		env.Open = w.person(nil)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	err := trace.Run(ctx, append([]string{"-wait", "20s"}, args...), env)
+	err := trace.Run(ctx, append([]string{"-wait", "1m"}, args...), env)
 	return outcome{out.String(), aside.String(), err}
 }
 
