@@ -105,7 +105,7 @@ func BenchmarkCall(b *testing.B) {
 		for _, clients := range []int{1, 16} {
 			b.Run(era+"/clients="+strconv.Itoa(clients), func(b *testing.B) {
 				w := newWorld(b, func(o *mcp.Options) {
-					o.Tools = []mcp.Tool{tool("echo", func(context.Context, *sdk.CallToolRequest) (*mcp.Result, error) {
+					o.Tools = []mcp.Tool{tool("echo", func(context.Context, json.RawMessage) (*mcp.Result, error) {
 						return &mcp.Result{Members: json.RawMessage(echoed)}, nil
 					})}
 				})

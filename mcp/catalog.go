@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
-
 	"hostedmcp/mcp/connector"
 )
 
@@ -150,9 +148,7 @@ func (v *view) readTool(d definition, offered json.RawMessage) error {
 		headers:  d.headers,
 		withheld: m.withheld(d.name, offered),
 	}
-	t.Call = func(ctx context.Context, req *sdk.CallToolRequest) (*Result, error) {
-		return m.callTool(ctx, callOf(req), &t)
-	}
+	t.carry = func(ctx context.Context, k *call) (*Result, error) { return m.callTool(ctx, k, &t) }
 	v.tools, v.rules = append(v.tools, t), append(v.rules, rule)
 	// A place for the second of two with this name to be found by, until they stand still.
 	v.byName[full] = nil

@@ -40,15 +40,42 @@ func (s *Server) postLegacy(w http.ResponseWriter, r *http.Request, k *call) (re
 		return refuse
 	}
 	defer s.sessions.leave(k.session)
-	// An answer to a request of a connector never reaches the SDK, which did not send that.
-	if k.method == "" && k.session.peer.answered(&k.message) {
+	// An answer to a request of a connector never reaches the SDK, which did not send that, and neither does the end of a
+	// call that it has not seen.
+	if k.method == "" && k.session.peer.answered(&k.message) || k.method == notifyCancelled && k.session.peer.cancelled(&k.message) {
 		w.WriteHeader(http.StatusAccepted)
 		return nil
 	}
 	return s.dispatch(w, r, k)
 }
 
-// dispatch hands the request to the SDK under the rules of streams (step 7).
+// work writes the answer to a request, or returns a refusal.
+type work func(st *stream, r *http.Request, k *call) *refusal
+
+// workFor chooses who answers: we ourselves, or the SDK of the request's era.
+func (s *Server) workFor(r *http.Request, k *call) work {
+	if r.Method == http.MethodGet {
+		if replay, next := k.session.peer.resumes(r.Header.Get("Last-Event-Id")); replay != nil {
+			return replay.repeat(next)
+		}
+	}
+	if straight(r, k) {
+		return s.answerStraight
+	}
+	handler := s.legacy
+	if k.modern {
+		handler = s.modern
+	}
+	return func(st *stream, r *http.Request, k *call) *refusal {
+		if r.Method == http.MethodGet {
+			defer k.session.peer.listens(st)()
+		}
+		handler.ServeHTTP(&st.writer, r.WithContext(context.WithValue(st.ctx, callKey{}, k)))
+		return nil
+	}
+}
+
+// dispatch has the request answered under the rules of streams (step 7).
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, k *call) *refusal {
 	// After the session was found, before the SDK: what is counted is a client that got through to its tools.
 	if r.Method == http.MethodPost && s.told.first(k.caller.GrantID) {
@@ -59,19 +86,15 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, k *call) *refu
 		return refuse
 	}
 	k.stream = st
-	if r.Method == http.MethodGet {
-		defer k.session.peer.listens(st)()
-	}
-	handler := s.legacy
-	if k.modern {
-		handler = s.modern
-	}
 	answered := false
 	var why cause
 	func() {
 		defer func() { why, answered = st.close() }() // also when the SDK panics
-		handler.ServeHTTP(&st.writer, r.WithContext(context.WithValue(st.ctx, callKey{}, k)))
+		refuse = s.workFor(r, k)(st, r, k)
 	}()
+	if refuse != nil {
+		return refuse
+	}
 	// The stream was cut by us. Who asks the authorization server again hears the reason with which the grant ended.
 	if why == causeGrant {
 		_, err := s.authority.Verify(r.Context(), k.token)

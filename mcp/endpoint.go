@@ -102,7 +102,7 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request, k *call) *refusal 
 		return &refusal{rpc: fault, id: m.id}
 	}
 	m.id = bytes.Clone(m.id) // the buffer is used again
-	m.params = s.keepParams(&m)
+	m.params = m.keepParams()
 	k.message, k.modern = m, m.modern(r.Header)
 	if k.modern {
 		if fault := m.agree(r.Header); fault != nil {

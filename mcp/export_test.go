@@ -31,6 +31,9 @@ func (s *Server) LegacySessions() (n int) {
 	return n
 }
 
+// Kept is how many bytes are held for clients that come back.
+func (s *Server) Kept() int64 { return s.sessions.kept.Load() }
+
 // CursorOf is the cursor that would follow a name.
 func CursorOf(name string) string { return cursorOf(name) }
 

@@ -78,6 +78,9 @@ func (m *mounted) forward(ctx context.Context, k *call, params []byte, life life
 		return newConversation(run, k).wait(ctx, k, life)
 	}
 	out, err := run.do()
+	if run.cancelled(err) {
+		return nil, cancelledError()
+	}
 	return m.finish(k, out, err, life)
 }
 
@@ -228,6 +231,15 @@ func (r *run) do() (out json.RawMessage, err error) {
 		err = connector.BadAnswer(errObject)
 	}
 	return out, err
+}
+
+// cancelled reports whether the client took the call back, and counts that.
+func (r *run) cancelled(err error) bool {
+	if err == nil || !errors.Is(context.Cause(r.ctx), errCancelled) {
+		return false
+	}
+	r.mount.metrics.done(callCancelled)
+	return true
 }
 
 // asked runs f, which waits for a person, with the clock standing and the place at the gate free for others. Several

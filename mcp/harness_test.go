@@ -223,14 +223,20 @@ type answer struct {
 	body   string
 }
 
-// event returns the data of the first event of a stream, or the body itself.
+// event returns the data of the first event of a stream, or the body itself, without insignificant white space.
 func (a answer) event() string {
+	text := a.body
 	for line := range strings.Lines(a.body) {
 		if data, ok := strings.CutPrefix(line, "data: "); ok {
-			return strings.TrimSpace(data)
+			text = strings.TrimSpace(data)
+			break
 		}
 	}
-	return a.body
+	var b bytes.Buffer
+	if json.Compact(&b, []byte(text)) != nil {
+		return text
+	}
+	return b.String()
 }
 
 // request makes a request to the endpoint with pairs of header names and values; "Host" and "?" (query) are not
@@ -386,7 +392,7 @@ func readUntil(t testing.TB, r *bufio.Reader, prefix string) string {
 }
 
 // tool is a tool for tests.
-func tool(name string, call func(ctx context.Context, req *sdk.CallToolRequest) (*mcp.Result, error)) mcp.Tool {
+func tool(name string, call func(ctx context.Context, arguments json.RawMessage) (*mcp.Result, error)) mcp.Tool {
 	return mcp.Tool{Name: name, Call: call,
 		Definition: json.RawMessage(`{"name":"` + name + `","inputSchema":{"type":"object"}}`)}
 }
@@ -400,7 +406,7 @@ func compact(t testing.TB, s string) string {
 	return b.String()
 }
 
-func nothing(context.Context, *sdk.CallToolRequest) (*mcp.Result, error) {
+func nothing(context.Context, json.RawMessage) (*mcp.Result, error) {
 	return mcp.Text("done"), nil
 }
 

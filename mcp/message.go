@@ -17,6 +17,9 @@ const (
 	codeInvalidParams  = -32602
 	codeInternal       = -32603
 	codeHeaderMismatch = -32020
+
+	codeMissingCapability  = -32021 // of the client
+	codeUnsupportedVersion = -32022
 )
 
 // Methods that the endpoint treats in a way of their own.

@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
-
 	"hostedmcp/auth/oauth"
 	"hostedmcp/mcp/connector"
 )
@@ -257,14 +255,14 @@ func credentialError(err error) *connector.Error {
 }
 
 // unavailable answers a call of a tool whose connector cannot say now what it offers, and why.
-func (m *mounted) unavailable(req *sdk.CallToolRequest, why error) *Result {
+func (m *mounted) unavailable(k *call, why error) *Result {
 	e, result := connector.Unreachable(nil), callUnreachable
 	var said *connector.Error
 	if errors.As(why, &said) && said.Reason == oauth.ConnectorBadAnswer {
 		e, result = said, callBadAnswer // it is there, and talks nonsense
 	}
 	m.metrics.done(result)
-	callOf(req).info.Reason(e.Reason)
+	k.info.Reason(e.Reason)
 	return Failed(e.Message)
 }
 

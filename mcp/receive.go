@@ -43,7 +43,7 @@ func (s *Server) handle(ctx context.Context, k *call, method string, req sdk.Req
 	switch method {
 	case methodToolsCall:
 		k.own.Store(true)
-		r, err := s.callTool(ctx, k, req.(*sdk.CallToolRequest))
+		r, err := s.callTool(ctx, k)
 		return s.outcome(r, err)
 	case methodToolsList:
 		k.own.Store(true)
@@ -103,19 +103,27 @@ const noMethod = "Method not found"
 // outcome keeps the causes of our own faults from strangers. What a tool says in the protocol's own terms passes; all
 // else becomes one sentence, and its cause a line in the log.
 func (s *Server) outcome(r *Result, err error) (sdk.Result, error) {
+	if err != nil {
+		return nil, s.protocolError(err)
+	}
+	return r, nil
+}
+
+// protocolError is what strangers are told of err, a *jsonrpc.Error; nil stays nil.
+func (s *Server) protocolError(err error) error {
 	if err == nil {
-		return r, nil
+		return nil
 	}
 	var protocol *jsonrpc.Error
 	var trouble *oauth.Error
 	switch {
 	case errors.As(err, &protocol):
-		return nil, protocol
+		return protocol
 	case errors.As(err, &trouble):
-		return nil, &jsonrpc.Error{Code: codeInternal, Message: trouble.Description()}
+		return &jsonrpc.Error{Code: codeInternal, Message: trouble.Description()}
 	}
 	s.log.Error("MCP request failed", "cause", err)
-	return nil, errInternal
+	return errInternal
 }
 
 // callOf returns the request that req belongs to: TokenInfo is set for each message anew, in sessions too (style.md,
@@ -129,18 +137,20 @@ func callOf(req sdk.Request) *call {
 	return k
 }
 
-// callTool calls the tool that was found before dispatch. The name is compared again: nothing must depend on two
-// readers of JSON agreeing.
-func (s *Server) callTool(ctx context.Context, k *call, req *sdk.CallToolRequest) (*Result, error) {
+// callTool calls the tool that was found before dispatch.
+func (s *Server) callTool(ctx context.Context, k *call) (r *Result, err error) {
 	t := k.tool
-	if t == nil || t.Name != req.Params.Name {
+	if t == nil {
 		s.metrics.called(nil, resultUnknown)
-		// the SDK's words for a tool that does not exist, which a hidden one must share (protocol.md §7, Lists)
-		return nil, &jsonrpc.Error{Code: codeInvalidParams, Message: fmt.Sprintf("unknown tool %q", echo(req.Params.Name))}
+		return nil, &jsonrpc.Error{Code: codeInvalidParams, Message: fmt.Sprintf("unknown tool %q", echo(k.name))}
 	}
-	result := resultFailed // also when Call panics
+	result := resultFailed // also when the tool panics
 	defer func() { s.metrics.called(t, result) }()
-	r, err := t.Call(ctx, req)
+	if t.carry != nil {
+		r, err = t.carry(ctx, k)
+	} else {
+		r, err = t.Call(ctx, valueOf(k.params, "arguments"))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("tool %s: %w", t.Name, err)
 	}

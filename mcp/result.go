@@ -62,20 +62,29 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// MarshalJSON writes one object: `_meta` first, unless the tool has one, then the era's members, then those of the tool.
+// MarshalJSON implements json.Marshaler for the SDK, which has put this server's name into Meta.
 func (r *Result) MarshalJSON() ([]byte, error) {
-	out := append(make([]byte, 0, len(r.Members)+256), '{')
-	inner := r.Members
+	var meta []byte
 	if len(r.Meta) > 0 {
-		meta, err := marshal(r.Meta)
-		if err != nil {
+		var err error
+		if meta, err = marshal(r.Meta); err != nil {
 			return nil, err
 		}
-		if r.metaAt > 0 {
-			inner = joinMeta(r.Members, r.metaAt, meta)
-		} else {
-			out = append(append(append(out, `"_meta":`...), meta...), ',')
-		}
+	}
+	return r.append(make([]byte, 0, len(r.Members)+256), meta), nil
+}
+
+// append writes one object to out: `_meta` first, unless the tool has one, then the era's members, then those of the
+// tool. meta are members of ours for `_meta`, an object; nil = none.
+func (r *Result) append(out, meta []byte) []byte {
+	start := len(out)
+	out = append(out, '{')
+	inner := r.Members
+	switch {
+	case meta != nil && r.metaAt > 0:
+		inner = joinMeta(r.Members, r.metaAt, meta)
+	case meta != nil:
+		out = append(append(append(out, `"_meta":`...), meta...), ',')
 	}
 	if r.modern {
 		out = append(append(append(out, `"resultType":"`...), cmp.Or(r.kind, "complete")...), `",`...)
@@ -83,10 +92,10 @@ func (r *Result) MarshalJSON() ([]byte, error) {
 	out = append(out, r.extra...)
 	inner = trimObject(inner)
 	// nothing follows the last comma of ours
-	if len(inner) == 0 && len(out) > 1 {
+	if len(inner) == 0 && len(out) > start+1 {
 		out = out[:len(out)-1]
 	}
-	return append(append(out, inner...), '}'), nil
+	return append(append(out, inner...), '}')
 }
 
 // joinMeta writes the members of meta into the object that begins at at, before its own.

@@ -12,8 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
-
 	"hostedmcp/auth/oauth"
 	"hostedmcp/mcp/connector"
 )
@@ -25,12 +23,9 @@ type target struct {
 	own   string // the connector's name for it
 }
 
-// keepParams returns the parameters of m for as long as its call lasts. Those of our own tools go by the SDK alone.
-func (s *Server) keepParams(m *message) []byte {
-	switch {
-	case m.method == methodToolsCall && len(s.mounts) == 0:
-		return nil
-	case m.params == nil && m.method != "":
+// keepParams returns the parameters of m for as long as its call lasts.
+func (m *message) keepParams() []byte {
+	if m.params == nil && m.method != "" {
 		return []byte("{}")
 	}
 	return bytes.Clone(m.params)
@@ -101,9 +96,7 @@ func (m *mounted) absent(name string, why error) *Tool {
 		return nil
 	}
 	t := &Tool{Name: name, mount: m, own: own, Scopes: m.whole.Scopes, Provider: m.provider}
-	t.Call = func(_ context.Context, req *sdk.CallToolRequest) (*Result, error) {
-		return m.unavailable(req, why), nil
-	}
+	t.carry = func(_ context.Context, k *call) (*Result, error) { return m.unavailable(k, why), nil }
 	return t
 }
 

@@ -50,6 +50,7 @@ type Server struct {
 	place      place
 	authority  Authority
 	cacheable  string // members of lists in the modern era
+	serverMeta []byte // members of `_meta` of each result in the modern era
 	silence    time.Duration
 	log        *slog.Logger
 	now        func() time.Time
@@ -136,6 +137,8 @@ func (s *Server) defaults() {
 // connect builds the SDK's side: one server and handler an era, since each request of the modern era is a session of
 // its own and would be counted and searched among the living ones of the other.
 func (s *Server) connect(impl *sdk.Implementation) {
+	name, _ := marshal(impl) // strings always marshal
+	s.serverMeta = append(append([]byte(`{"`+metaServerInfo+`":`), name...), '}')
 	// Tools are declared although the SDK holds none. List results of the SDK's own (none so far) and server/discover
 	// carry the same cache words as ours.
 	newServer := func() *sdk.Server {

@@ -18,13 +18,16 @@ import (
 // sessionPeer is the client of one session. mu guards what stands below it.
 type sessionPeer struct {
 	level atomic.Pointer[string] // of logging/setLevel; nil = none set
+	kept  *atomic.Int64          // bytes that all sessions keep for clients that come back
 
 	mu      sync.Mutex
 	hello   []byte // params of initialize
 	streams []*stream
 	asks    map[string]chan message
 	next    uint64
-	uris    map[string]*mounted // subscribed to, and at which connector
+	uris    map[string]*mounted                // subscribed to, and at which connector
+	calls   map[string]context.CancelCauseFunc // of connectors' tools under way, by idKey
+	replays []*replay                          // oldest first
 }
 
 // maxSubscriptions bounds the resources that one session or listener can watch.
@@ -121,7 +124,7 @@ func (p *sessionPeer) ask(ctx context.Context, k *call, method string, params js
 	ctx, cancel := context.WithTimeoutCause(ctx, parkedFor, errParked)
 	defer cancel()
 	message := []byte(`{"jsonrpc":"2.0","id":"` + id + `","method":` + string(quote(method)) + `,"params":` + string(params) + `}`)
-	if k.stream.writer.event(message) != nil && !p.tell(message) {
+	if k.stream.writer.event(message) != nil && !p.tell(message) && !k.stream.writer.keep(message) {
 		return nil, clientError(errSilent)
 	}
 	select {

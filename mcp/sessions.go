@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -24,6 +25,7 @@ type sessions struct {
 	now     func() time.Time
 	gauge   prometheus.Gauge
 	ended   func(id string) // a session that was open is no more
+	kept    atomic.Int64    // bytes of answers for clients that come back
 
 	mu     sync.Mutex
 	byID   map[string]*session
@@ -75,7 +77,9 @@ func (ss *sessions) reserve(c *Caller) (*session, *refusal) {
 	ss.total++
 	ss.users[c.Subject]++
 	ss.open++
-	return &session{principal: c.principal, subject: c.Subject, active: 1, over: make(chan struct{})}, nil
+	s := &session{principal: c.principal, subject: c.Subject, active: 1, over: make(chan struct{})}
+	s.peer.kept = &ss.kept
+	return s, nil
 }
 
 // evict ends the session that has been idle for longest, of one user or, with "", of all.
@@ -195,6 +199,7 @@ func (ss *sessions) endLocked(s *session) bool {
 	ss.gauge.Dec()
 	s.timer.Stop()
 	close(s.over)
+	s.peer.forgetReplays(nil)
 	if s.active == 0 {
 		ss.close(s)
 	}

@@ -2,6 +2,7 @@ package mcp_test
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -232,7 +233,7 @@ func TestRealClientReinitializes(t *testing.T) {
 func TestClose(t *testing.T) {
 	began, release := make(chan struct{}), make(chan struct{})
 	w := newWorld(t, func(o *mcp.Options) {
-		o.Tools = []mcp.Tool{tool("slow", func(context.Context, *sdk.CallToolRequest) (*mcp.Result, error) {
+		o.Tools = []mcp.Tool{tool("slow", func(context.Context, json.RawMessage) (*mcp.Result, error) {
 			close(began)
 			<-release
 			return mcp.Text("done"), nil

@@ -3,6 +3,8 @@ package mcp_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,10 +13,10 @@ import (
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
-	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"hostedmcp/auth/oauth"
 	"hostedmcp/mcp"
+	"hostedmcp/mcp/connector"
 )
 
 const keepAlive = ": keep-alive"
@@ -35,7 +37,7 @@ func newSlow() *slow {
 }
 
 func (s *slow) tool() mcp.Tool {
-	return tool("slow", func(ctx context.Context, _ *sdk.CallToolRequest) (*mcp.Result, error) {
+	return tool("slow", func(ctx context.Context, _ json.RawMessage) (*mcp.Result, error) {
 		s.began <- struct{}{}
 		select {
 		case <-s.release:
@@ -121,21 +123,33 @@ func TestStreamMax(t *testing.T) {
 	}
 }
 
-// TestGrantEndsBeforeAnyByte: a call without a byte so far is answered like the next one would be.
+// TestGrantEndsBeforeAnyByte: a call without a byte so far is answered like the next one would be. In the last version
+// with sessions there is one soon: the event that says how to come back.
 func TestGrantEndsBeforeAnyByte(t *testing.T) {
-	s := newSlow()
-	w := newWorld(t, func(o *mcp.Options) { o.Tools = []mcp.Tool{s.tool()} })
-	token, grant := w.login("alice", "c1", "mcp", 1)
-	session := w.openSession(token)
-	answered := make(chan answer)
-	go func() { answered <- w.send("POST", callBody("1", "slow", ""), legacy(token, session)...) }()
-	<-s.began
-	w.end(grant, oauth.AdminRevoked)
-	a := <-answered
-	if a.status != 401 || !strings.Contains(a.header.Get("WWW-Authenticate"), "grant_ended admin_revoked: ") {
-		t.Errorf("%d %v", a.status, a.header)
+	for era, pairs := range map[string]func(w *world, token string) ([]string, string){
+		"older session": func(w *world, token string) ([]string, string) {
+			return append(bearer(token), "Mcp-Session-Id", w.openSession(token), "Mcp-Protocol-Version", "2025-06-18"), ""
+		},
+		"modern": func(_ *world, token string) ([]string, string) {
+			return modern(token, "tools/call", "slow"), "," + meta26
+		},
+	} {
+		t.Run(era, func(t *testing.T) {
+			s := newSlow()
+			w := newWorld(t, func(o *mcp.Options) { o.Tools = []mcp.Tool{s.tool()} })
+			token, grant := w.login("alice", "c1", "mcp", 1)
+			header, extra := pairs(w, token)
+			answered := make(chan answer)
+			go func() { answered <- w.send("POST", callBody("1", "slow", extra), header...) }()
+			<-s.began
+			w.end(grant, oauth.AdminRevoked)
+			a := <-answered
+			if a.status != 401 || !strings.Contains(a.header.Get("WWW-Authenticate"), "grant_ended admin_revoked: ") {
+				t.Errorf("%d %v", a.status, a.header)
+			}
+			close(s.release)
+		})
 	}
-	close(s.release)
 }
 
 // TestLateAnswers: what the SDK says after a stream was committed is framed as an event, whatever its status and type.
@@ -254,24 +268,28 @@ func TestListChanged(t *testing.T) {
 
 // TestUnreadStream: a client that reads nothing is let go when its stream is to end.
 func TestUnreadStream(t *testing.T) {
-	flood := tool("flood", func(ctx context.Context, req *sdk.CallToolRequest) (*mcp.Result, error) {
-		text := strings.Repeat("x", 1<<20)
-		for range 64 {
-			params := &sdk.ProgressNotificationParams{ProgressToken: "p", Message: text}
-			if err := req.Session.NotifyProgress(ctx, params); err != nil {
-				return nil, err
-			}
+	flood := newSource("up", nil, "flood")
+	flood.do = func(ctx context.Context, c connector.Call) (json.RawMessage, error) {
+		var params struct {
+			Meta struct{ ProgressToken json.RawMessage } `json:"_meta"`
 		}
-		return mcp.Text("done"), nil
-	})
-	w := newWorld(t, func(o *mcp.Options) { o.Tools = []mcp.Tool{flood} })
+		if err := json.Unmarshal(c.Params, &params); err != nil {
+			return nil, err
+		}
+		progress := fmt.Appendf(nil, `{"progressToken":%s,"progress":1,"message":"%01048576d"}`, params.Meta.ProgressToken, 1)
+		for range 64 {
+			c.Peer.Notify(ctx, "notifications/progress", progress)
+		}
+		return json.RawMessage(echoed), ctx.Err()
+	}
+	w := mounting(t, flood)
 	token, grant := w.login("alice", "c1", "mcp", 1)
 	conn, err := net.Dial("tcp", w.http.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := w.request("POST", callBody("1", "flood", ","+meta26), modern(token, "tools/call", "flood")...).Write(conn); err != nil {
+	if err := w.request("POST", callBody("1", "up__flood", `,"_meta":{"progressToken":"p",`+strings.TrimPrefix(meta26, `"_meta":{`)), modern(token, "tools/call", "up__flood")...).Write(conn); err != nil {
 		t.Fatal(err)
 	}
 	w.await("the stream is looked after", func() bool { return w.gauge("hostedmcp_mcp_streams") == 1 })

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
-
 	"hostedmcp/auth/oauth"
 )
 
@@ -24,16 +22,20 @@ type Tool struct {
 	// may. An error means that it cannot be known now (503). It is asked at least once a request, and must be cheap.
 	Visible func(ctx context.Context, c *Caller) (bool, error)
 
-	// Call does the work. Its context carries the caller (CallerOf). A *jsonrpc.Error becomes a protocol error, any
-	// other error is our own fault and is told to nobody but the log; what the user should read belongs into a
-	// Result with IsError.
-	Call func(ctx context.Context, req *sdk.CallToolRequest) (*Result, error)
+	// Call does the work. Its context carries the caller (CallerOf) and ends with the request; arguments are as they
+	// came, nil = none. A *jsonrpc.Error becomes a protocol error, any other error is our own fault and is told to nobody
+	// but the log; what the user should read belongs into a Result with IsError.
+	Call func(ctx context.Context, arguments json.RawMessage) (*Result, error)
 
 	mount    *mounted      // the connector that has it; nil = this server
+	carry    carrier       // does the work of a connector's tool in place of Call
 	own      string        // the connector's name for it
 	headers  []paramHeader // that repeat its arguments
 	withheld bool          // its definition changed and nobody has accepted it: not listed, not called
 }
+
+// carrier carries out the call of a connector's tool.
+type carrier func(ctx context.Context, k *call) (*Result, error)
 
 // maxToolName is the longest name of a tool, which model vendors have set.
 const maxToolName = 64

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
-
 	"hostedmcp/auth"
 	"hostedmcp/auth/oauth"
 	"hostedmcp/mcp"
@@ -281,10 +279,10 @@ func TestLossless(t *testing.T) {
 	const definition = `{ "z" : 1e2, "name":"raw", "inputSchema":{"$schema":"x","type":"object", "big":9007199254740993, "unknown":{"b":1,"a":2}}, "description":"<b> & \u00e9 é" }`
 	const members = ` { "z":1e2, "content":[{"type":"text","text":"<&>","unknown":9007199254740993}] , "a":1.0 } `
 	raw := mcp.Tool{Name: "raw", Definition: json.RawMessage(definition),
-		Call: func(context.Context, *sdk.CallToolRequest) (*mcp.Result, error) {
+		Call: func(context.Context, json.RawMessage) (*mcp.Result, error) {
 			return &mcp.Result{Members: json.RawMessage(members)}, nil
 		}}
-	empty := tool("empty", func(context.Context, *sdk.CallToolRequest) (*mcp.Result, error) {
+	empty := tool("empty", func(context.Context, json.RawMessage) (*mcp.Result, error) {
 		return &mcp.Result{Members: json.RawMessage(" { } ")}, nil
 	})
 	w := newWorld(t, func(o *mcp.Options) { o.Tools = []mcp.Tool{raw, empty} })

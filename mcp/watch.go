@@ -128,6 +128,14 @@ type stream struct {
 	mu    sync.Mutex
 	over  bool
 	cause cause
+	halt  context.CancelCauseFunc // ends the work that outlives its connection; nil = none does
+}
+
+// halts makes the end of the stream, but not that of its connection, end the work behind it.
+func (st *stream) halts(cancel context.CancelCauseFunc) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.halt = cancel
 }
 
 // openStream begins an answer. A stream that is meant to last may be one too many; a call that turns out to last is
@@ -149,6 +157,7 @@ func (s *Server) openStream(w http.ResponseWriter, r *http.Request, k *call) (*s
 	// Cancelling makes the SDK let go of the request. In the modern era it cancels the handler as well; in the older one
 	// the handler runs on and its answer has nowhere to go.
 	st.ctx, st.cancel = context.WithCancel(r.Context())
+	st.writer.ctx = st.ctx
 	switch {
 	case st.lasts:
 		go st.run()
@@ -224,6 +233,12 @@ func (st *stream) tick() {
 func (st *stream) end(why cause) {
 	if st.deadline(lastWrite, why) {
 		st.cancel()
+		st.mu.Lock()
+		halt := st.halt
+		st.mu.Unlock()
+		if halt != nil {
+			halt(errClosing)
+		}
 	}
 }
 

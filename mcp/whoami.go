@@ -6,8 +6,6 @@ import (
 	"errors"
 	"time"
 
-	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
-
 	"hostedmcp/auth/oauth"
 )
 
@@ -75,7 +73,7 @@ func whoami() Tool {
 	return Tool{
 		Name:       "whoami",
 		Definition: json.RawMessage(whoamiDefinition),
-		Call: func(ctx context.Context, _ *sdk.CallToolRequest) (*Result, error) {
+		Call: func(ctx context.Context, _ json.RawMessage) (*Result, error) {
 			c := CallerOf(ctx)
 			claims, err := c.Claims(ctx)
 			if err != nil {
@@ -109,7 +107,7 @@ func userinfo() Tool {
 		Name:       "userinfo",
 		Definition: json.RawMessage(userinfoDefinition),
 		Provider:   true,
-		Call: func(ctx context.Context, _ *sdk.CallToolRequest) (*Result, error) {
+		Call: func(ctx context.Context, _ json.RawMessage) (*Result, error) {
 			object, err := CallerOf(ctx).Userinfo(ctx)
 			if err != nil {
 				return toolFailure(err)

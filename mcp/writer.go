@@ -2,9 +2,11 @@ package mcp
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,13 +31,16 @@ type writer struct {
 	header http.Header // the SDK's
 	post   bool        // errors are JSON-RPC answers to id
 	id     []byte
-	own    *atomic.Bool // the error texts of this answer are ours
+	own    *atomic.Bool    // the error texts of this answer are ours
+	ctx    context.Context // of the connection: nobody reads any more when it is done
 
 	mu        sync.Mutex
-	status    int  // that the SDK set; 0 = none yet
-	plain     bool // the SDK answers an error in plain text, to be translated
-	committed bool // the status is on its way to the client
-	stream    bool // committed as an event stream
+	peer      *sessionPeer // of a client that can take this answer up again; nil = it cannot
+	replay    *replay      // its events; nil = none was sent yet
+	status    int          // that the SDK set; 0 = none yet
+	plain     bool         // the SDK answers an error in plain text, to be translated
+	committed bool         // the status is on its way to the client
+	stream    bool         // committed as an event stream
 	over      bool
 }
 
@@ -158,6 +163,33 @@ func (w *writer) FlushError() error {
 	return w.flush.Flush()
 }
 
+// begin makes a stream of an answer that has not begun, with an event first that says how to take it up again where that
+// is possible. mu must be held.
+func (w *writer) begin() error {
+	if w.committed {
+		return nil
+	}
+	w.committed, w.stream = true, true
+	streamHeader(w.under.Header())
+	w.under.WriteHeader(http.StatusOK)
+	if w.peer != nil {
+		w.replay = w.peer.newReplay(w.id)
+	}
+	if w.replay == nil {
+		return nil
+	}
+	_, err := w.under.Write(w.replay.add(nil, false))
+	return err
+}
+
+// send writes what is a whole number of events or comments. mu must be held.
+func (w *writer) send(events []byte) error {
+	if _, err := w.under.Write(events); err != nil {
+		return err
+	}
+	return w.flush.Flush()
+}
+
 // comment keeps a silent stream open on its way through proxies. It makes a stream of an answer that has not begun.
 // An answer that is on its way in another type is left alone: a comment would be part of its body.
 func (w *writer) comment() error {
@@ -168,34 +200,101 @@ func (w *writer) comment() error {
 		return errStreamOver
 	case w.committed && !w.stream, w.plain:
 		return nil
-	case !w.committed:
-		w.committed, w.stream = true, true
-		streamHeader(w.under.Header())
-		w.under.WriteHeader(http.StatusOK)
 	}
-	if _, err := w.under.Write([]byte(": keep-alive\n\n")); err != nil {
+	if err := w.begin(); err != nil {
 		return err
 	}
-	return w.flush.Flush()
+	return w.send([]byte(": keep-alive\n\n"))
 }
 
 // event sends a message of ours on the stream, between those of the SDK, which writes each of its own in one piece. It
-// makes a stream of an answer that has not begun. message is one line of JSON.
+// makes a stream of an answer that has not begun. message is one line of JSON. When the connection is gone, it goes to
+// those who have taken the stream up again.
 func (w *writer) event(message []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
-	case w.over, w.plain, w.committed && !w.stream:
+	case w.over, w.ctx.Err() != nil:
+		if w.replay.isRead() {
+			w.replay.add(message, false)
+			return nil
+		}
 		return errStreamOver
-	case !w.committed:
-		w.committed, w.stream = true, true
-		streamHeader(w.under.Header())
-		w.under.WriteHeader(http.StatusOK)
+	case w.plain, w.committed && !w.stream:
+		return errStreamOver
 	}
-	if _, err := w.under.Write(append(append([]byte("event: message\ndata: "), message...), "\n\n"...)); err != nil {
+	if err := w.begin(); err != nil {
 		return err
 	}
-	return w.flush.Flush()
+	if w.replay != nil {
+		return w.send(w.replay.add(message, false))
+	}
+	return w.send(frame(message))
+}
+
+// keep keeps a message for a client that may come back, and reports whether it can.
+func (w *writer) keep(message []byte) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.replay == nil {
+		return false
+	}
+	w.replay.add(message, false)
+	return true
+}
+
+// resumable lets the client of a session take this answer up again if it becomes a stream.
+func (w *writer) resumable(p *sessionPeer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.peer = p
+}
+
+// prime makes a stream of an answer that has not begun, so that its client knows how to come back.
+func (w *writer) prime() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over && !w.committed && w.ctx.Err() == nil && w.begin() == nil {
+		w.flush.Flush()
+	}
+}
+
+// reply writes the answer to a call, the last that is written: in one piece if nothing was said before, else as an event.
+// It is kept for a client that has gone and may come back.
+func (w *writer) reply(status int, body []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var event []byte
+	if w.replay != nil {
+		event = w.replay.add(body, true)
+		w.peer.retire(w.replay)
+	}
+	switch {
+	case w.over, w.ctx.Err() != nil:
+	case w.committed:
+		if event == nil {
+			event = frame(body)
+		}
+		w.under.Write(event) // the client may be gone; nobody else is to be told
+	default:
+		w.committed = true
+		w.under.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}
+		writeJSON(w.under, status, body)
+	}
+	w.over = true
+}
+
+// repeat writes events that were sent before, on another connection.
+func (w *writer) repeat(events [][]byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		return errStreamOver
+	}
+	if err := w.begin(); err != nil {
+		return err
+	}
+	return w.send(bytes.Join(events, nil))
 }
 
 // settle lets nothing more through and reports whether an answer was begun. What the SDK said with no body at all is
