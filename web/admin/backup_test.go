@@ -155,16 +155,51 @@ func TestBackupCutOff(t *testing.T) {
 
 // Ctrl-C in the middle is a fault, on a closed file as well: what was written is not taken for whole.
 func TestBackupInterrupted(t *testing.T) {
-	both(t, func(t *testing.T, r *rig) {
+	for _, live := range []bool{true, false} {
+		r := newRig(t)
+		// the rest must not be there before Ctrl-C is
+		r.between = func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				if req.Method == http.MethodPost {
+					w = &heldAfterFirst{ResponseWriter: w, gone: req.Context().Done()}
+				}
+				next.ServeHTTP(w, req)
+			})
+		}
+		if live {
+			r.serve()
+		} else {
+			r.close()
+		}
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		env := r.env
 		env.Stdout, env.Stderr = stopAtFirst(stop), io.Discard
 		if err := admin.Run(ctx, "backup", []string{"-"}, env); admin.ExitCode(err) != 1 {
-			t.Errorf("got %v", err)
+			t.Errorf("live %v: got %v", live, err)
 		}
-	})
+	}
 }
+
+// heldAfterFirst sends one piece of an answer, and the others when the client has gone.
+type heldAfterFirst struct {
+	http.ResponseWriter
+	gone   <-chan struct{}
+	pieces int
+}
+
+func (w *heldAfterFirst) Write(p []byte) (int, error) {
+	if w.pieces++; w.pieces > 1 {
+		<-w.gone
+	}
+	n, err := w.ResponseWriter.Write(p)
+	if err == nil {
+		err = http.NewResponseController(w.ResponseWriter).Flush()
+	}
+	return n, err
+}
+
+func (w *heldAfterFirst) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // stopAtFirst is the reader of a pipe who presses Ctrl-C when something comes.
 type stopAtFirst func()

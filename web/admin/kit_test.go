@@ -34,9 +34,10 @@ type rig struct {
 	door   admin.Options // of the server
 	log    *buffer       // of the server
 
-	store *storage.Store // nil while closed
-	stop  func()         // of the server; nil = none runs
-	input string         // what a person types
+	store   *storage.Store                  // nil while closed
+	stop    func()                          // of the server; nil = none runs
+	between func(http.Handler) http.Handler // the socket and the door; nil = nothing
+	input   string                          // what a person types
 
 	secrets []string
 }
@@ -173,7 +174,11 @@ func (r *rig) serve() {
 	if r.door.Log == nil {
 		r.door.Log = slog.New(slog.NewTextHandler(r.log, nil))
 	}
-	server := &http.Server{Handler: admin.NewDoor(r.door).Handler(), WriteTimeout: 30 * time.Second}
+	handler := admin.NewDoor(r.door).Handler()
+	if r.between != nil {
+		handler = r.between(handler)
+	}
+	server := &http.Server{Handler: handler, WriteTimeout: 30 * time.Second}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
 	r.stop = func() {
