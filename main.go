@@ -111,7 +111,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case command == "help":
 		return say(stdout, usage())
 	case command == "version":
-		return say(stdout, "hostedmcp "+version()+"\n")
+		return say(stdout, build().String())
 	case command == "trace":
 		return trace.Run(ctx, rest, trace.Env{Stdout: stdout, Stderr: stderr, Terminal: isTerminal(stdout)})
 	case command == "print":
@@ -133,19 +133,15 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// version is the module's version, or the commit that the binary was built from. It is told to MCP clients and stands
-// in the log, so that a report names its build.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && info.Main.Version == "(devel)" {
-			return s.Value
-		}
-	}
-	return info.Main.Version
+// release is what the builder calls this build: go build -ldflags "-X main.release=1.2.0".
+var release string
+
+// version names this build to MCP clients, in the log and in a metric, so that a report tells which it is about.
+func version() string { return build().Version }
+
+func build() admin.Build {
+	info, _ := debug.ReadBuildInfo()
+	return admin.BuildOf(release, info)
 }
 
 // config is the configuration file. Each section's type, defaults and rules belong to the package that lives by it.
