@@ -87,7 +87,9 @@ func TestShareOfChildren(t *testing.T) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
-		calls.Go(func() { _, _ = m.Do(busy, tool(by("mallory", fmt.Sprint("s", i), c), "tell and ask", `{}`, `{"progressToken":"t"}`)) })
+		calls.Go(func() {
+			_, _ = m.Do(busy, tool(by("mallory", fmt.Sprint("s", i), c), "tell and ask", `{}`, `{"progressToken":"t"}`))
+		})
 		<-began
 	}
 	if e := m.fails(ctx, tool(by("mallory", "s2", nil), "whoami", `{}`, "")); !strings.Contains(e.Message, "too many connections") {

@@ -1,5 +1,6 @@
 // Package mount speaks to mounted MCP servers, over Streamable HTTP and over stdio, in both eras of the protocol. It is
-// a raw client: definitions and results pass as the server wrote them, but for white space.
+// a raw client: definitions and results pass as the server wrote them, but for white space, and for the credential of a
+// call where the server repeats it (secrets.go).
 //
 // # The way of a call
 //

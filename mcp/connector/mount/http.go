@@ -41,8 +41,8 @@ func newClient(timeout time.Duration) *http.Client {
 	}
 }
 
-// header is what a request carries besides what do sets: built anew, nothing of the client's own.
-func (s *source) header(ctx context.Context, from *connector.Call) (http.Header, error) {
+// header is what a request on a link carries besides what do sets: built anew, nothing of the client's own.
+func (s *source) header(ctx context.Context, l *link, from *connector.Call) (http.Header, error) {
 	h := http.Header{}
 	h.Set("User-Agent", "hostedmcp/"+s.version)
 	credential, err := s.credential(ctx, from)
@@ -51,6 +51,7 @@ func (s *source) header(ctx context.Context, from *connector.Call) (http.Header,
 	}
 	if credential.Header != "" && credential.Value != "" {
 		h.Set(credential.Header, credential.Value.Reveal())
+		l.secrets.note(credential.Value)
 	}
 	if from == nil {
 		return h, nil

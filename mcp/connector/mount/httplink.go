@@ -71,7 +71,7 @@ func (w *httpWire) answer(ctx context.Context, c *call, resp *http.Response) err
 	if err != nil {
 		return err
 	}
-	m, err := parse(data, w.src.cfg.MaxDepth)
+	m, err := w.link.parse(data)
 	bad := resp.StatusCode/100 != 2
 	switch {
 	case bad && (err != nil || m.fault == nil):
@@ -111,7 +111,7 @@ func (w *httpWire) stream(ctx context.Context, c *call, resp *http.Response) err
 			}
 			return err
 		}
-		m, err := parse(data, w.src.cfg.MaxDepth)
+		m, err := w.link.parse(data)
 		if err != nil {
 			return err
 		}
@@ -153,7 +153,7 @@ func (w *httpWire) send(ctx context.Context, body []byte, from *connector.Call) 
 
 // header is that of one request on this link.
 func (w *httpWire) header(ctx context.Context, from *connector.Call) (http.Header, error) {
-	h, err := w.src.header(ctx, from)
+	h, err := w.src.header(ctx, w.link, from)
 	if err != nil {
 		return nil, err
 	}

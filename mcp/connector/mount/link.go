@@ -33,6 +33,8 @@ type link struct {
 	spoken string // protocol version agreed upon
 	hello  object // what the server said of itself: the result of server/discover or initialize
 
+	secrets secrets // that it has sent
+
 	life context.Context // ends with the link
 	end  context.CancelCauseFunc
 
@@ -151,6 +153,11 @@ func (l *link) forsake(c *call) {
 			l.src.log.Debug("connector was not told of a cancellation", "error", err)
 		}
 	})
+}
+
+// parse reads a message of the server.
+func (l *link) parse(data []byte) (message, error) {
+	return parse(l.secrets.conceal(data), l.src.cfg.MaxDepth)
 }
 
 // find returns the call of an answer or of a progress token, nil if it is none of this link's or over.

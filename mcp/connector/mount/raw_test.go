@@ -284,6 +284,8 @@ var acts = map[string]func(a asked){
 		fmt.Println(`{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"well?"}}`)
 		answered = func() { fmt.Println(result(a.ID, `{}`)) }
 	},
+	"repeat": repeat,
+	"fault":  repeat,
 	"family": func(a asked) {
 		cmd := exec.Command("/bin/sh", "-c", "trap '' TERM; while :; do sleep 1; done")
 		if err := cmd.Start(); err != nil {
@@ -291,4 +293,16 @@ var acts = map[string]func(a asked){
 		}
 		fmt.Println(result(a.ID, fmt.Sprintf(`{"pid":%d,"family":%d}`, os.Getpid(), cmd.Process.Pid)))
 	},
+}
+
+// repeat says to everybody which credential it was given.
+func repeat(a asked) {
+	credential := os.Getenv("KEY")
+	if sent := a.Params.Meta["hostedmcp/credential"]; sent != nil {
+		_ = json.Unmarshal(sent, &credential)
+	}
+	fmt.Fprintln(os.Stderr, "called with", credential)
+	note, answer := repeats(a, credential)
+	fmt.Println(note)
+	fmt.Println(answer)
 }

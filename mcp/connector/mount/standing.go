@@ -53,7 +53,7 @@ func (w *httpWire) standing(ctx context.Context) (again bool, last string, retry
 		if data == nil {
 			continue
 		}
-		m, err := parse(data, w.src.cfg.MaxDepth)
+		m, err := w.link.parse(data)
 		if err != nil || m.method == "" {
 			own.warn(w.src.log, "connector says what cannot be read on its standing stream", "error", err)
 			continue

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"strings"
 
 	"hostedmcp/mcp/connector"
@@ -37,6 +36,7 @@ func (s *source) startChild(ctx context.Context, l *link) (*pipe, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.secrets.note(s.secret)
 	return &pipe{
 		src: s, link: l, child: child, lines: make(chan []byte, linesAhead), strays: make(chan message, straysAhead),
 	}, nil
@@ -44,7 +44,7 @@ func (s *source) startChild(ctx context.Context, l *link) (*pipe, error) {
 
 // run starts what reads and writes. Each ends with the child or the link.
 func (w *pipe) run() {
-	for _, f := range []func(){w.write, w.read, w.rest, func() { w.src.hear(w.child.stderr) }} {
+	for _, f := range []func(){w.write, w.read, w.rest, w.hear} {
 		w.src.spawn(f)
 	}
 }
@@ -71,6 +71,7 @@ func (w *pipe) sign(ctx context.Context, c *call) ([]byte, error) {
 		return nil, err
 	}
 	if credential.Value != "" {
+		w.link.secrets.note(credential.Value)
 		c.params = withCredential(c.params, credential.Value.Reveal())
 	}
 	return c.body(), nil
@@ -153,7 +154,7 @@ func (w *pipe) line(r *bufio.Reader) ([]byte, error) {
 
 // take hands a line to whom it belongs.
 func (w *pipe) take(line []byte) {
-	m, err := parse(line, w.src.cfg.MaxDepth)
+	m, err := w.link.parse(line)
 	if err != nil {
 		w.broken(line, err)
 		return
@@ -254,18 +255,18 @@ func (w *pipe) blame(cause error) {
 // stderrLine is how many bytes of a line of a child go into our log.
 const stderrLine = 1 << 10
 
-// without hides the secret that a child was given: some print their environment.
-func (s *source) without(line string) string {
-	if s.secret == "" {
-		return line
+// redact hides what a child was given: some print their environment, or each request.
+func (w *pipe) redact(line string) string {
+	if secret := w.src.secret; secret != "" {
+		line = strings.ReplaceAll(line, secret.Reveal(), secret.String())
 	}
-	return strings.ReplaceAll(line, s.secret.Reveal(), s.secret.String())
+	return w.link.secrets.redact(line)
 }
 
 // hear puts a child's stderr into the log, line by line, at a bounded rate.
-func (s *source) hear(stderr io.ReadCloser) {
-	defer stderr.Close()
-	r := bufio.NewReaderSize(stderr, stderrLine)
+func (w *pipe) hear() {
+	defer w.child.stderr.Close()
+	r := bufio.NewReaderSize(w.child.stderr, stderrLine)
 	var own brake
 	for {
 		line, long, err := r.ReadLine()
@@ -277,7 +278,7 @@ func (s *source) hear(stderr io.ReadCloser) {
 			_, long, err = r.ReadLine()
 		}
 		if dropped, ok := own.pass(); ok {
-			s.log.Info("connector writes to stderr", "line", s.without(kept), "dropped", dropped)
+			w.src.log.Info("connector writes to stderr", "line", w.redact(kept), "dropped", dropped)
 		}
 	}
 }
