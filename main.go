@@ -863,6 +863,7 @@ func commandEnv(path string) (admin.Env, error) {
 		Machine: admin.Machine{
 			ConfigFile: path, PublicURL: c.PublicURL, Listen: c.Listen, TLS: c.TLS.Enabled(),
 			TrustedProxies: len(c.proxies) > 0, MetricsListen: c.Metrics.Listen,
+			Lives: admin.Lives{RefreshIdle: c.Tokens.RefreshIdle, TombstoneTTL: c.Tokens.TombstoneTTL, RetryWindow: c.Tokens.RetryWindow},
 		},
 		Findings: admin.Findings{Provider: c.checkProvider, Documents: c.checkDocuments, Connectors: c.checkConnectors},
 	}

@@ -27,6 +27,7 @@ type Machine struct {
 	TLS            bool   // the listener speaks it itself
 	TrustedProxies bool   // some are configured
 	MetricsListen  string // "" = off
+	Lives          Lives
 
 	// What is outside of the process; nil = the real one.
 	HTTP         *http.Client
@@ -77,7 +78,7 @@ func check(ctx context.Context, c *call) error {
 	}
 	// In this order: what is at fault on the machine explains what fails further out.
 	for _, look := range []func(context.Context) []oauth.Finding{
-		k.socket, k.files, k.key, k.disk, k.clock, k.store, k.listeners, k.metrics, k.public,
+		k.socket, k.files, k.key, k.disk, k.clock, k.store, k.lives, k.listeners, k.metrics, k.public,
 		k.provider(), c.env.Findings.Documents, c.env.Findings.Connectors,
 	} {
 		if look == nil {

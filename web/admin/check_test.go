@@ -118,6 +118,42 @@ func (r *rig) findings() (map[string]oauth.Finding, result) {
 	return all, got
 }
 
+// Times of [tokens] that do not go together: the warning names both keys, and the oldest backup that is safe.
+func TestCheckLives(t *testing.T) {
+	days := oauth.Days
+	for _, tt := range []struct {
+		name     string
+		lives    admin.Lives
+		finding  string
+		level    oauth.Level
+		text     string
+		findings int
+	}{
+		{"defaults", admin.Lives{days(30), days(90), oauth.Duration(time.Minute)}, "tokens", oauth.FindingOK, "", 1},
+		{"as long", admin.Lives{days(90), days(90), 0}, "tokens", oauth.FindingOK, "", 1},
+		{"tombstones go first", admin.Lives{days(120), days(90), 0}, "tokens ended", oauth.FindingWarn,
+			"set tokens.tombstone_ttl to 120d or more, or tokens.refresh_idle to 90d or less; until then restore no backup older than 90d", 1},
+		{"a long retry", admin.Lives{days(30), days(90), oauth.Duration(2 * time.Minute)}, "tokens retried", oauth.FindingWarn, "set tokens.retry_window to 1m or less", 1},
+		{"both", admin.Lives{days(120), days(90), oauth.Duration(time.Hour)}, "tokens ended", oauth.FindingWarn, "", 2},
+		{"not told", admin.Lives{}, "", "", "", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t)
+			r.env.Machine.Lives = tt.lives
+			all, _ := r.findings()
+			n := 0
+			for name := range all {
+				if strings.HasPrefix(name, "tokens") {
+					n++
+				}
+			}
+			if f := all[tt.finding]; f.Level != tt.level || !strings.HasPrefix(f.Fix, tt.text) || n != tt.findings {
+				t.Errorf("%d: %+v", n, f)
+			}
+		})
+	}
+}
+
 func TestCheckAllWell(t *testing.T) {
 	s := newSite(t, httptest.NewServer)
 	r := newRig(t)
