@@ -35,7 +35,7 @@ func (s *source) Catalog(ctx context.Context, c *connector.Call) (connector.Cata
 		s.memory.forget(key)
 		return connector.Catalog{}, s.fault(err)
 	}
-	return s.memory.put(key, remembered{catalog, s.now(), changes, since}), nil
+	return s.memory.put(key, remembered{catalog: catalog, read: s.now(), changes: changes, since: since}), nil
 }
 
 func (s *source) catalog(ctx context.Context, c *connector.Call) (connector.Catalog, error) {

@@ -18,6 +18,8 @@ import (
 
 // memory holds the last catalog of each caller, by the key of the caller's link. mu guards what stands below it.
 type memory struct {
+	definitions definitions
+
 	mu      sync.Mutex
 	changes uint64 // lists that were said to have changed
 	callers map[string]*remembered
@@ -28,6 +30,7 @@ type memory struct {
 // remembered is what one caller was offered last.
 type remembered struct {
 	catalog connector.Catalog
+	sum     [sha256.Size]byte // of all that it says
 	read    time.Time
 	changes uint64    // when it was begun to be read
 	since   time.Time // of the server's state then
@@ -83,16 +86,21 @@ func (m *memory) begin() uint64 {
 
 // put remembers a catalog and returns it, or an older one that says the same.
 func (m *memory) put(key string, r remembered) connector.Catalog {
-	sum := sumOf(&r.catalog)
+	r.sum = sumOf(&r.catalog)
+	m.definitions.share(&r.catalog, r.read)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	i := slices.IndexFunc(m.copies, func(c *copied) bool { return c.sum == sum })
-	if i >= 0 {
+	before := m.callers[key]
+	i := slices.IndexFunc(m.copies, func(c *copied) bool { return c.sum == r.sum })
+	switch {
+	case i >= 0:
 		c := m.copies[i]
 		m.copies = slices.Insert(slices.Delete(m.copies, i, i+1), 0, c)
 		r.catalog = c.catalog
-	} else {
-		m.copies = slices.Insert(m.copies, 0, &copied{sum, r.catalog})
+	case before != nil && before.sum == r.sum: // users' catalogs differ, and his has not changed
+		r.catalog = before.catalog
+	default:
+		m.copies = slices.Insert(m.copies, 0, &copied{r.sum, r.catalog})
 		m.copies = m.copies[:min(len(m.copies), mostCopies)]
 	}
 	if m.callers == nil {

@@ -88,6 +88,41 @@ func TestCatalogMemory(t *testing.T) {
 	look("bob", "prompts/get", "two of bob", 1)
 }
 
+// Users' catalogs that differ in a tool share all others, and each stays the same while it says the same: however many
+// there are.
+func TestCatalogsShare(t *testing.T) {
+	m := overHTTP(t, newSite(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		var a asked
+		_ = json.Unmarshal(body, &a)
+		w.Header().Set("Content-Type", "application/json")
+		answer, _ := rawAnswer(a, "modern")
+		if a.Method == "tools/list" {
+			answer = result(a.ID, `{"tools":[{"name":"everybody's"},{"name":"`+r.Header.Get("Hostedmcp-Subject")+`'s"}]}`)
+		}
+		fmt.Fprint(w, answer)
+	})).URL)
+	const users = 40
+	var first [users]connector.Catalog
+	for again := range 2 {
+		for i := range users {
+			call := method(by(fmt.Sprint("user", i), "", nil), "tools/list", `{}`)
+			c, err := m.Catalog(bounded(t), &call)
+			if err != nil || string(c.Tools[1]) != fmt.Sprintf(`{"name":"user%d's"}`, i) {
+				t.Fatal(c.Tools, err)
+			}
+			if again == 0 {
+				first[i] = c
+			} else if &c.Tools[0] != &first[i].Tools[0] {
+				t.Errorf("the catalog of user %d is another", i)
+			}
+			if &c.Tools[0][0] != &first[0].Tools[0][0] {
+				t.Errorf("user %d has a definition of their own that is everybody's", i)
+			}
+		}
+	}
+}
+
 // Every request to a server of the older era that is made for a user carries that user's credential, those for logs and
 // subscriptions too.
 func TestCredentialOfSideRequests(t *testing.T) {
