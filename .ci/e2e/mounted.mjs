@@ -23,7 +23,7 @@ async function everything(sessions) {
   const p = spawn(EVERYTHING, [`-http=${address}`, `-stateless=${!sessions}`], { stdio: 'ignore' });
   closeAtEnd({ stop: async () => p.kill() });
   const url = `http://${address}/`;
-  if (!await until(() => fetch(url).then(() => true, () => false), 20)) throw new Error('the everything-server does not answer');
+  if (!await until(() => fetch(url).then(() => true, () => false))) throw new Error('the everything-server does not answer');
   return url;
 }
 

@@ -52,7 +52,7 @@ async function receiver() {
 // fresh is a browser that has been nowhere, and notes what it complains about (blocked by policy, not loaded).
 async function fresh() {
   const context = await chrome.newContext({ locale: 'en-GB', reducedMotion: 'reduce' });
-  context.setDefaultTimeout(10000);
+  context.setDefaultTimeout(60000);
   context.complaints = [];
   context.on('console', (m) => { if (/Content Security Policy|Refused to|Failed to load resource(?!.*\b(40[0134]|503)\b)/.test(m.text())) context.complaints.push(m.text()); });
   return context;

@@ -67,7 +67,7 @@ async function alone(server, modern) {
     for (const l of lines) { const id = JSON.parse(l).id; if (waiting.has(id)) waiting.get(id)(l); }
   });
   const ask = (method, params) => new Promise((ok, fail) => {
-    const id = ++ids, t = setTimeout(() => fail(new Error(`no answer to ${method}`)), 30000);
+    const id = ++ids, t = setTimeout(() => fail(new Error(`no answer to ${method}`)), 120000);
     waiting.set(id, (l) => { clearTimeout(t); ok(l); });
     p.once('exit', () => { clearTimeout(t); ok('{"error":{}}'); });
     p.stdin.write(JSON.stringify({ jsonrpc: '2.0', id, method, params: modern ? { ...params, _meta: META } : params }) + '\n');
@@ -136,7 +136,11 @@ async function calls(hosted, client, all, mode) {
   await c.connect(t);
   const era = c.getNegotiatedProtocolVersion();
   equal(`the client's version, ${mode}`, era, mode === 'auto' ? '2026-07-28' : '2025-11-25');
-  const names = (await c.listTools()).tools.map((x) => x.name);
+  let names = []; // children that are just started may need longer than a list waits for them
+  await until(async () => {
+    names = (await c.listTools(undefined, { cacheMode: 'refresh' })).tools.map((x) => x.name);
+    return Object.keys(all).every((n) => names.some((x) => x.startsWith(`${n}__`)));
+  }, 120, 500);
   for (const [name, server] of Object.entries(all)) {
     for (const [tool, args, want] of server.calls) {
       const r = await c.callTool({ name: `${name}__${tool}`, arguments: args }).catch((e) => ({ isError: true, content: String(e) }));
@@ -144,6 +148,15 @@ async function calls(hosted, client, all, mode) {
     }
   }
   await c.close();
+}
+
+// offered waits until all servers are up.
+async function offered(client, all) {
+  let seen = '';
+  check('all servers offer their tools', await until(async () => {
+    seen = (await listed(client, 'tools', true)).join();
+    return Object.keys(all).every((n) => seen.includes(`"${n}__`));
+  }, 120, 500), seen);
 }
 
 // ---------------------------------------------------------------- processes
@@ -179,17 +192,15 @@ await main(async () => {
   const all = servers(dir, `http://127.0.0.1:${page.address().port}/`);
   const hosted = await Hosted.make('servers', { rest: () => `[demo]\nlisten = "127.0.0.1:${demo}"\n${connectors(all)}` });
   const client = new Client(hosted);
-  hosted.seen = '';
   await client.login();
-  check('all servers offer their tools', await until(async () => Object.keys(all).every((n) => hosted.seen.includes(`"${n}__`))
-    || ((hosted.seen = (await listed(client, 'tools', true)).join()), false), 120, 500), hosted.seen);
+  await offered(client, all);
   await fidelity(client, all);
   for (const mode of ['legacy', 'auto']) await calls(hosted, client, all, mode);
 
   let pids = environments(hosted, all);
   const before = Date.now();
   equal('ended by SIGTERM', await hosted.stop(), 'code 0');
-  check('SIGTERM leaves no process', await until(() => !pids.some(lives), 5), pids.filter(lives).map((p) => `${p} ${fs.readFileSync(`/proc/${p}/cmdline`)}`));
+  check('SIGTERM leaves no process', await until(() => !pids.some(lives)), pids.filter(lives).map((p) => `${p} ${fs.readFileSync(`/proc/${p}/cmdline`)}`));
   say(`ended after ${Date.now() - before} ms`);
 
   await hosted.start();
@@ -199,8 +210,9 @@ await main(async () => {
   pids = descendants(hosted.p.pid);
   hosted.p.kill('SIGKILL');
   await hosted.p.gone;
-  check(`kill -9 leaves none of ${pids.length}`, await until(() => !pids.some(lives), 10), pids.filter(lives).map((p) => `${p} ${fs.readFileSync(`/proc/${p}/cmdline`)}`));
+  check(`kill -9 leaves none of ${pids.length}`, await until(() => !pids.some(lives)), pids.filter(lives).map((p) => `${p} ${fs.readFileSync(`/proc/${p}/cmdline`)}`));
   await hosted.start();
+  await offered(client, all);
 
   // The clients of the kit, with their own login.
   for (const [name, tool, args] of [['go-sdk', 'sqlite__list_tables', '{}'], ['py-mcp', 'fs__list_allowed_directories', '{}'], ['ts-v1', 'everything__echo', '{"message":"hi"}']]) {

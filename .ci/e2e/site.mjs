@@ -46,7 +46,7 @@ export class Site {
   }
   // due waits until calls ask Keycloak.
   due() { return sleep(1000 * life); }
-  well(p, seconds = 40) {
+  well(p, seconds = 120) {
     return until(async () => (await this.call(p)).value?.preferred_username === p.name, seconds, 500);
   }
 

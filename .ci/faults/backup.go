@@ -33,7 +33,7 @@ func backups(r *run) error {
 		b.traffic()
 	}
 	b.cutOff(r.kills)
-	b.fleet.settled(time.Now(), time.Minute)
+	b.fleet.settled(time.Now(), patience)
 	b.fleet.halt()
 	b.server.kill()
 	// from here on the provider is asked for one reason only

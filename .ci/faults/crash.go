@@ -201,14 +201,14 @@ func (c *attacked) intermission() error {
 
 // untilProven waits until nothing that the kill can have made uncertain is left.
 func (c *attacked) untilProven(since time.Time) bool {
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) {
 		if len(c.witness.unproven(c.users, since)) == 0 && c.server.grants("in_doubt") == 0 {
 			return true
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	c.violation("%s: still in doubt 30 s after a kill: %v; in_doubt %d", c.mode, c.witness.unproven(c.users, since),
+	c.violation("%s: still in doubt %s after a kill: %v; in_doubt %d", c.mode, patience, c.witness.unproven(c.users, since),
 		c.server.grants("in_doubt"))
 	return false
 }
@@ -221,7 +221,7 @@ func (c *attacked) close() error {
 		}
 	}
 	// whoever was in doubt may pause for a while before asking again (§8.3): it is long, and nobody may need it all
-	c.fleet.settled(time.Now(), 60*time.Second)
+	c.fleet.settled(time.Now(), patience)
 	c.guests.halt()
 	c.fleet.halt()
 	if err := c.server.stop(); err != nil {

@@ -232,7 +232,7 @@ func (k *cutting) cutProvider(c *client, p cut) (f fate) {
 	if !p.answer && p.at < k.toIssue.request && k.ledger.exchanges(c.user) != before {
 		k.violation("%s, provider side, %+v: half a request was carried out", k.mode, p)
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for v == again && err == nil && time.Now().Before(deadline) {
 		time.Sleep(200 * time.Millisecond)
 		v, a, err = c.refresh()

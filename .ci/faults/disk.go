@@ -35,7 +35,7 @@ func disk(r *run) error {
 	}
 	d.fleet.onAnswer = d.judge
 	d.fleet.begin()
-	d.fleet.settled(time.Now(), 30*time.Second)
+	d.fleet.settled(time.Now(), patience)
 	for _, ill := range []illness{
 		{name: "full, reserve left", strike: d.fill, cure: d.empty, harmless: true},
 		{name: "full to the last block", strike: d.exhaust, cure: d.empty, mild: true},
@@ -139,11 +139,11 @@ func (d *disks) through(ill illness) error {
 		return err
 	}
 	cured := time.Now()
-	for d.server.ready() != http.StatusOK && time.Since(cured) < 30*time.Second {
+	for d.server.ready() != http.StatusOK && time.Since(cured) < patience {
 		time.Sleep(10 * time.Millisecond)
 	}
 	took := time.Since(cured)
-	d.fleet.settled(time.Now(), 30*time.Second)
+	d.fleet.settled(time.Now(), patience)
 	said := d.count()
 	d.say("%-23s %v; /readyz %d meanwhile, 200 again %s after the cure", ill.name, said, ready, took.Round(time.Millisecond))
 	if ill.harmless && said["refresh 503"]+said["userinfo 503"] > 0 {
@@ -152,8 +152,8 @@ func (d *disks) through(ill illness) error {
 	if !ill.harmless && !ill.mild && said["refresh 503"] == 0 {
 		d.violation("%s: nothing failed; the campaign is at fault", ill.name)
 	}
-	if took >= 30*time.Second {
-		d.violation("%s: not ready 30 s after the cure", ill.name)
+	if took >= patience {
+		d.violation("%s: not ready %s after the cure", ill.name, patience)
 	}
 	return nil
 }

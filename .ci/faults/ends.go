@@ -25,7 +25,7 @@ func operations(r *run) error {
 		o.acceptClock()
 		o.refusals(i)
 	}
-	o.fleet.settled(time.Now(), time.Minute)
+	o.fleet.settled(time.Now(), patience)
 	o.fleet.halt()
 	if err := o.server.stop(); err != nil {
 		r.violation("%v", err)
@@ -98,7 +98,7 @@ func (o *operator) offBoard(user string) {
 		o.isOut(c)
 	}
 	o.ended[user], o.gone = true, append(o.gone, clients...)
-	for deadline := time.Now().Add(20 * time.Second); len(o.provider.Revoked()) < revoked+len(clients); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); len(o.provider.Revoked()) < revoked+len(clients); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			o.violation("%d of %d tokens of %s revoked at the provider", len(o.provider.Revoked())-revoked, len(clients), user)
 			return
@@ -195,11 +195,11 @@ func (o *operator) closedFile() error {
 	}
 	o.isOut(last)
 	for _, c := range o.fleet.clients[1:] {
-		if a, err := c.insist(c.Refresh, 30*time.Second); err != nil || a.Status != http.StatusOK {
+		if a, err := c.insist(c.Refresh, patience); err != nil || a.Status != http.StatusOK {
 			o.violation("%s, after work on the closed file: %d %s, %v", c.user, a.Status, a.Description, err)
 		}
 	}
-	for deadline := time.Now().Add(20 * time.Second); len(o.provider.Revoked()) == revoked; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); len(o.provider.Revoked()) == revoked; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			o.violation("ended on the closed file, and not revoked at the provider after the start")
 			break

@@ -81,7 +81,7 @@ func (b *backedUp) goOn(t *client) (verdict, string) {
 	out, words, token := worked, "", t.Refresh
 	for range 4 {
 		all.Go(func() {
-			answer, err := t.insist(token, 30*time.Second)
+			answer, err := t.insist(token, patience)
 			mu.Lock()
 			defer mu.Unlock()
 			switch {

@@ -189,7 +189,7 @@ func (s *search) troubles(c *client) {
 // life of its token, and pauses after failures.
 func (s *search) untilAsked(c *client) {
 	before := s.provider.Count(authtest.Token, "refresh_token")
-	for deadline := time.Now().Add(30 * time.Second); s.provider.Count(authtest.Token, "refresh_token") < before+1; {
+	for deadline := time.Now().Add(patience); s.provider.Count(authtest.Token, "refresh_token") < before+1; {
 		c.refresh()
 		c.call("userinfo")
 		if time.Now().After(deadline) {

@@ -22,7 +22,7 @@ func outage(r *run) error {
 	}
 	o.fleet.onAnswer = o.judge
 	o.fleet.begin()
-	o.fleet.settled(time.Now(), 30*time.Second)
+	o.fleet.settled(time.Now(), patience)
 	for _, way := range o.ways() {
 		o.through(way)
 	}
@@ -183,7 +183,7 @@ func (o *outages) through(w way) {
 		gate.Open()
 	}
 	since := time.Now()
-	o.fleet.settled(since, time.Minute)
+	o.fleet.settled(since, patience)
 	took := time.Since(since)
 	said := o.enter("", false)
 	o.say("%-15s %v; herd %d; all went on after %s", w.name, said, herd, took.Round(100*time.Millisecond))
@@ -210,7 +210,7 @@ func (o *outages) emptied() {
 	gate.Open()
 	time.Sleep(2 * outageLength)
 	since := time.Now()
-	deadline := since.Add(10 * time.Second)
+	deadline := since.Add(patience)
 	for time.Now().Before(deadline) && !o.allAt(since) {
 		time.Sleep(50 * time.Millisecond)
 	}

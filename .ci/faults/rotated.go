@@ -97,7 +97,7 @@ func (o *rotating) handOut() error {
 	if err := o.opens(copied, old); err == nil {
 		o.violation("a backup made under the installed master key opens with the old one")
 	}
-	o.fleet.settled(back, time.Minute)
+	o.fleet.settled(back, patience)
 	return nil
 }
 
@@ -151,7 +151,7 @@ func (o *rotating) everybody() {
 	for _, c := range o.fleet.clients {
 		users = append(users, c.user)
 		err := c.load()
-		a, asked := c.insist(c.Refresh, 30*time.Second)
+		a, asked := c.insist(c.Refresh, patience)
 		if err = errors.Join(err, asked); err != nil || a.Status != http.StatusOK {
 			o.violation("%s, at the end: %d %s, %v", c.user, a.Status, a.Description, err)
 		}

@@ -40,7 +40,7 @@ func (o *rotating) round(i int) error {
 	if err := o.finish(key); err != nil {
 		return err
 	}
-	if !o.fleet.settled(back, time.Minute) {
+	if !o.fleet.settled(back, patience) {
 		return fmt.Errorf("nobody goes on after rotate-key -%s", key)
 	}
 	return nil

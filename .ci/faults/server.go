@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -26,6 +27,9 @@ type settings struct {
 	provider, tokens         []string
 	more                     []string // further tables
 }
+
+// patience bounds what a campaign waits for; nothing takes so long unless it is broken, even on a slow machine.
+const patience = 3 * time.Minute
 
 // server is the process under test: started and killed many times on one data folder and one port.
 type server struct {
@@ -98,14 +102,22 @@ register_max = 1000000
 	return srv, nil
 }
 
+// freePort is an address that nobody listens at. It lies below the ports that the kernel hands out by itself: the
+// server listens there later, and again after each kill.
 func freePort() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err) // no loopback: nothing here can run
+	for {
+		address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
+		if _, taken := handedOut.LoadOrStore(address, true); taken {
+			continue
+		}
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
+
+var handedOut sync.Map // addresses of this run
 
 // start runs the program, under the command wrap if there is one, and returns when it says that it is ready; errDied if
 // it ended before.
@@ -147,9 +159,9 @@ func (s *server) start(wrap ...string) error {
 		}
 		<-died
 		return errDied
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		s.kill()
-		return errors.New("the server was not ready after 30 s")
+		return fmt.Errorf("the server was not ready after %s", patience)
 	}
 }
 
@@ -173,9 +185,9 @@ func (s *server) stop() error {
 	cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-died:
-	case <-time.After(15 * time.Second):
+	case <-time.After(time.Minute):
 		s.kill()
-		return errors.New("SIGTERM: not ended after 15 s")
+		return errors.New("SIGTERM: not ended after a minute")
 	}
 	if code := cmd.ProcessState.ExitCode(); code != 0 {
 		return fmt.Errorf("SIGTERM: exit code %d", code)

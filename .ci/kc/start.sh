@@ -3,7 +3,7 @@
 # - fetches the distribution through Maven when DIR has none (177 MB; Maven's own cache makes another DIR fast)
 # - imports the realms, returns when the discovery document of each answers, writes DIR/pid
 # The issuer follows the Host header. The first start of a DIR also runs Keycloak's build step (about 20 s).
-# Environment: KC_VERSION, KC_JAVA_HOME, KC_HEAP (512m), KC_WAIT (180 s)
+# Environment: KC_VERSION, KC_JAVA_HOME, KC_HEAP (512m), KC_WAIT (600 s)
 set -euo pipefail
 die() { echo "start.sh: $*" >&2; exit 1; }
 [ $# -ge 4 ] || die "usage: start.sh DIR PORT MANAGEMENT_PORT REALM_JSON..."
@@ -27,8 +27,11 @@ JAVA_HOME=$(jdk) || die "no JDK 17 or later found; set KC_JAVA_HOME"
 export JAVA_HOME
 
 if [ ! -x "$DIST/bin/kc.sh" ]; then
-  mvn -q -B dependency:copy -Dartifact="org.keycloak:keycloak-quarkus-dist:$VERSION:zip" -DoutputDirectory="$DIR/dl" >"$DIR/mvn.log" 2>&1 ||
-    { tail -20 "$DIR/mvn.log" >&2; die "download failed"; }
+  for pause in 5 20 60 0; do # -U: a failure is not remembered
+    mvn -q -B -U dependency:copy -Dartifact="org.keycloak:keycloak-quarkus-dist:$VERSION:zip" -DoutputDirectory="$DIR/dl" >"$DIR/mvn.log" 2>&1 && break
+    [ "$pause" != 0 ] || { tail -20 "$DIR/mvn.log" >&2; die "download failed four times"; }
+    echo "start.sh: download failed, and is tried again in $pause s" >&2; sleep "$pause"
+  done
   (cd "$DIR" && python3 -m zipfile -e dl/*"$VERSION".zip .)
   chmod +x "$DIST"/bin/*.sh
   rm -rf "$DIR/dl"
@@ -53,7 +56,7 @@ echo "$PID" >"$DIR/pid"
 
 fail() { tail -25 "$DIR/keycloak.log" >&2; kill -- "-$PID" 2>/dev/null || true; rm -f "$DIR/pid"; die "$1"; }
 trap 'fail interrupted' INT TERM
-END=$((SECONDS + ${KC_WAIT:-180}))
+END=$((SECONDS + ${KC_WAIT:-600}))
 for r in "${REALMS[@]}"; do
   until curl -sf --noproxy '*' -m 5 -o /dev/null "http://127.0.0.1:$PORT/realms/$r/.well-known/openid-configuration"; do
     kill -0 "$PID" 2>/dev/null || fail "Keycloak ended"

@@ -14,7 +14,7 @@ if [ -z "${CLIENT_ID:-}" ]; then
 fi
 cd "$W"
 set -- authorization --url "$I" --client-id "$CLIENT_ID" ${CLIENT_SECRET:+--client-secret "$CLIENT_SECRET"} --port "$P" "$@"
-timeout -k 5 "${T:-90}" node "$KIT/conformance/node_modules/@modelcontextprotocol/conformance/dist/index.js" "$@" > out.log 2>&1 & pid=$!
+timeout -k 5 "${T:-300}" node "$KIT/conformance/node_modules/@modelcontextprotocol/conformance/dist/index.js" "$@" > out.log 2>&1 & pid=$!
 seen=
 while kill -0 $pid 2>/dev/null; do
   if [ -z "$seen" ] && l=$(grep -m1 -E '^https?://.*(client_id|response_type)=' out.log); then seen=1; node "$HERE/browser.mjs" "$l"; fi

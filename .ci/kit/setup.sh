@@ -12,23 +12,28 @@ rc=0
 have() { [ "$(cat "$D/.stamp/$1" 2>/dev/null)" = "$2" ]; }
 stamp() { mkdir -p "$D/.stamp"; printf '%s' "$2" > "$D/.stamp/$1"; }
 npmi() { # npmi FOLDER SPEC...
-  local f=$1 try; shift
+  local f=$1 pause; shift
   have "$f" "$*" && return
   mkdir -p "$D/$f" && cd "$D/$f" || return 1
   echo '{"private":true,"type":"module"}' > package.json
-  for try in 1 2 3; do
+  for pause in 5 20 60 0; do
     if npm install --no-save --no-package-lock "$@" > install.log 2>&1; then stamp "$f" "$*"; echo "installed $f: $*"; return; fi
-    sleep 2
+    tail -n 3 install.log >&2; sleep $pause
   done
   echo "FAILED $f" >&2; tail -n 15 install.log >&2; return 1
 }
 venv() { # venv FOLDER SPEC...   (FastMCP asks for a newer certifi than some mirrors have: uv can override that, pip cannot)
-  local f=$1; shift
+  local f=$1 pause; shift
   have "$f" "$*" && return
-  rm -rf "${D:?}/$f"; echo 'certifi>=2026.4.22' > "$D/override.txt"
-  if python3 -m venv "$D/$f" && "$D/$f/bin/pip" install -q --disable-pip-version-check "uv==$V_UV" > "$D/$f/install.log" 2>&1 &&
-     UV_NO_PROGRESS=1 "$D/$f/bin/uv" pip install --python "$D/$f/bin/python" --override "$D/override.txt" "$@" >> "$D/$f/install.log" 2>&1
-  then stamp "$f" "$*"; echo "installed $f: $*"; else echo "FAILED $f" >&2; tail -n 15 "$D/$f/install.log" >&2; return 1; fi
+  echo 'certifi>=2026.4.22' > "$D/override.txt"
+  for pause in 5 20 60 0; do
+    rm -rf "${D:?}/$f"
+    if python3 -m venv "$D/$f" && "$D/$f/bin/pip" install -q --disable-pip-version-check "uv==$V_UV" > "$D/$f/install.log" 2>&1 &&
+       UV_NO_PROGRESS=1 "$D/$f/bin/uv" pip install --python "$D/$f/bin/python" --override "$D/override.txt" "$@" >> "$D/$f/install.log" 2>&1
+    then stamp "$f" "$*"; echo "installed $f: $*"; return; fi
+    tail -n 3 "$D/$f/install.log" >&2; sleep $pause
+  done
+  echo "FAILED $f" >&2; tail -n 15 "$D/$f/install.log" >&2; return 1
 }
 part() {
   case $1 in

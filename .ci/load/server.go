@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -84,8 +85,8 @@ func (s *server) start() error {
 			return nil
 		}
 		return fmt.Errorf("hostedmcp ended by itself: see %s", s.cmd.Args[2])
-	case <-time.After(time.Minute):
-		return fmt.Errorf("hostedmcp was not ready after a minute")
+	case <-time.After(patience):
+		return fmt.Errorf("hostedmcp was not ready after %s", patience)
 	}
 }
 
@@ -97,7 +98,7 @@ func (s *server) stop() {
 	s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.died:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		s.cmd.Process.Kill()
 		<-s.died
 	}
@@ -113,11 +114,14 @@ func (s *server) anonymous() float64 {
 	return kb / 1024
 }
 
+// freePort is an address that nobody listens at. It lies below the ports that the kernel hands out by itself: the
+// servers of a run listen there one after another.
 func freePort() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err) // no loopback: nothing here can run
+	for {
+		address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }

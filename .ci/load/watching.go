@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"strings"
-	"time"
 )
 
 // cursor is what a page that ends with an entry leads to; hostedmcp's own way, since a stranger may know it.
@@ -29,7 +28,7 @@ func (u *user) watches(ctx context.Context, other *user, modern bool) {
 	acknowledged, updated := false, false
 	q := &request{modern: true, id: "7", method: "subscriptions/listen",
 		params: `"notifications":{"resourceSubscriptions":["` + theirs + `","` + own + `"]}`}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	q.hear = func(m received) {
 		acknowledged = acknowledged || strings.HasSuffix(m.Method, "acknowledged")
