@@ -491,7 +491,7 @@ func (p *program) openMCP() (err error) {
 			FirstCall: p.auth.FirstCall, Ended: p.auth.Ended,
 		},
 		Connectors:  p.connectors,
-		Credentials: mcp.Credentials{Upstream: p.auth.UpstreamToken, Exchange: p.auth.ExchangedToken},
+		Credentials: mcp.Credentials{Exchange: p.auth.ExchangedToken, Refused: p.auth.TokenRefused},
 		Pins:        mcp.Pins{Load: p.loadPins, Save: p.savePins},
 		StateKey:    p.store.Key("request-state"),
 	})

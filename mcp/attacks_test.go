@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -333,4 +334,31 @@ func TestSpelling(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSessionOfOthers: with somebody else's session id a connector is asked neither for a list nor for a call in it; with
+// one's own it is asked for both in it.
+func TestSessionOfOthers(t *testing.T) {
+	var mu sync.Mutex
+	heard := map[string]bool{} // subject and session
+	up := newSource("up", nil, "t")
+	up.perUser = func(c *connector.Call) connector.Catalog {
+		mu.Lock()
+		defer mu.Unlock()
+		heard[c.User.Subject+" "+c.Session] = true
+		return up.catalog
+	}
+	w := mounting(t, up)
+	alice, _ := w.login("alice", "c1", "mcp", 1)
+	bob, _ := w.login("bob", "c1", "mcp", 1)
+	session := w.openSession(alice)
+	clear(heard)
+	for token, status := range map[string]int{alice: 200, bob: 404} {
+		if a := w.send("POST", callBody("1", "up__t", ""), legacy(token, session)...); a.status != status {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+	if heard["bob "+session] || !heard["alice "+session] || heard["alice "] {
+		t.Errorf("%v", heard)
+	}
 }

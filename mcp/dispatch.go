@@ -21,25 +21,40 @@ func (s *Server) enterSession(r *http.Request, k *call) (refuse *refusal) {
 	if id == "" {
 		return refused(http.StatusBadRequest, oauth.RequestInvalid)
 	}
-	k.session, refuse = s.sessions.enter(id, &k.caller)
-	k.sessionID = id
+	// Connectors hear of a session of the caller's own only.
+	if k.session, refuse = s.sessions.enter(id, &k.caller); refuse == nil {
+		k.sessionID = id
+	}
 	return refuse
 }
 
 // postLegacy dispatches a message of the older era in its session; initialize opens one. Only initialize without a
 // session id opens one: with an id it is a message like others, and an unknown id is 404, on which clients initialize
 // again.
-func (s *Server) postLegacy(w http.ResponseWriter, r *http.Request, k *call) (refuse *refusal) {
-	if k.method == methodInitialize && r.Header.Get(headerSession) == "" {
-		k.opens = true
-		k.session, refuse = s.sessions.reserve(&k.caller)
-	} else {
-		refuse = s.enterSession(r, k)
+//
+// The session is entered before the call is admitted, for a tool is looked up in it; but what is wrong with the session
+// comes after what is wrong with the rights, as ever.
+func (s *Server) postLegacy(w http.ResponseWriter, r *http.Request, k *call) *refusal {
+	k.opens = k.method == methodInitialize && r.Header.Get(headerSession) == ""
+	var unknown *refusal
+	if !k.opens {
+		if unknown = s.enterSession(r, k); unknown == nil {
+			defer s.sessions.leave(k.session)
+		}
 	}
-	if refuse != nil {
+	if refuse := s.admit(r, k); refuse != nil {
 		return refuse
 	}
-	defer s.sessions.leave(k.session)
+	if unknown != nil {
+		return unknown
+	}
+	if k.opens {
+		var refuse *refusal
+		if k.session, refuse = s.sessions.reserve(&k.caller); refuse != nil {
+			return refuse
+		}
+		defer s.sessions.leave(k.session)
+	}
 	// An answer to a request of a connector never reaches the SDK, which did not send that, and neither does the end of a
 	// call that it has not seen.
 	if k.method == "" && k.session.peer.answered(&k.message) || k.method == notifyCancelled && k.session.peer.cancelled(&k.message) {

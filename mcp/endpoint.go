@@ -10,6 +10,7 @@ import (
 
 	"hostedmcp/auth"
 	"hostedmcp/auth/oauth"
+	"hostedmcp/mcp/connector"
 )
 
 // call is one request that passed the bearer check. It is made after the bearer check and lives until the answer; the
@@ -27,11 +28,14 @@ type call struct {
 	info     *auth.RequestInfo
 	own      atomic.Bool // an error in the answer is in our words or a tool's, not the SDK's
 
-	stream      *stream            // its answer; set before dispatch
-	sessionID   string             // of the older era
-	traceparent string             // for connectors; "" = none
-	views       map[*mounted]*view // looked up for this request
-	target      *target            // of methods about one prompt or resource; nil = none for this caller
+	stream      *stream                      // its answer; set before dispatch
+	sessionID   string                       // of the older era
+	traceparent string                       // for connectors; "" = none
+	views       map[*mounted]*view           // looked up for this request
+	talk        *talk                        // with which the tool was looked up, for its call; nil = none
+	request     connector.Call               // likewise
+	target      *target                      // of methods about one prompt or resource; nil = none for this caller
+	upstream    atomic.Pointer[oauth.Secret] // the user's token with which the request was let in, until it is used
 }
 
 // serve answers one request (protocol.md §7; the steps stand in doc.go). It is the only place where a refusal leaves:
@@ -109,15 +113,15 @@ func (s *Server) post(w http.ResponseWriter, r *http.Request, k *call) *refusal 
 			return &refusal{rpc: fault, id: m.id}
 		}
 	}
+	// The SDK reads the same bytes that were judged. The buffer goes back only after it has returned.
+	r.Body = io.NopCloser(bytes.NewReader(body.Bytes()))
+	if !k.modern {
+		return s.postLegacy(w, r, k)
+	}
 	if refuse := s.admit(r, k); refuse != nil {
 		return refuse
 	}
-	// The SDK reads the same bytes that were judged. The buffer goes back only after it has returned.
-	r.Body = io.NopCloser(bytes.NewReader(body.Bytes()))
-	if k.modern {
-		return s.dispatch(w, r, k)
-	}
-	return s.postLegacy(w, r, k)
+	return s.dispatch(w, r, k)
 }
 
 // admit is steps 5 and 6: scope, and the upstream token of what needs it. What the caller may not know of does not
@@ -141,9 +145,10 @@ func (s *Server) admit(r *http.Request, k *call) *refusal {
 	if !k.needsProvider() {
 		return nil
 	}
-	// The token itself is asked for again by the tool, when it needs it. Here it is about the status: 401 and 503 make
-	// clients do the right thing, an error inside a result does not (protocol.md §7).
-	if _, err := k.caller.UpstreamToken(ctx); err != nil {
+	// Here it is about the status: 401 and 503 make clients do the right thing, an error inside a result does not
+	// (protocol.md §7).
+	token, err := k.caller.UpstreamToken(ctx)
+	if err != nil {
 		refuse := s.challenges.rejected(err)
 		result := resultUnavailable
 		if refuse.err.Status == http.StatusUnauthorized {
@@ -154,6 +159,7 @@ func (s *Server) admit(r *http.Request, k *call) *refusal {
 		}
 		return refuse
 	}
+	k.upstream.Store(&token)
 	return nil
 }
 

@@ -32,7 +32,10 @@ func (s *Server) LegacySessions() (n int) {
 }
 
 // Kept is how many bytes are held for clients that come back.
-func (s *Server) Kept() int64 { return s.sessions.kept.Load() }
+func (s *Server) Kept() int64 { return s.sessions.hold.bytes.Load() }
+
+// SetHold sets how long answers are held.
+func (s *Server) SetHold(d time.Duration) { s.sessions.hold.time = d }
 
 // CursorOf is the cursor that would follow a name.
 func CursorOf(name string) string { return cursorOf(name) }

@@ -65,8 +65,11 @@ func (m *mounted) forward(ctx context.Context, k *call, params []byte, life life
 	if err != nil {
 		return nil, err
 	}
-	c, t, err := m.talkFor(ctx, k, params)
-	if err != nil {
+	c, t := k.request, k.talk
+	if t != nil && t.mount == m {
+		k.talk = nil
+		c.Params = t.prepare(params)
+	} else if c, t, err = m.talkFor(ctx, k, params); err != nil {
 		return nil, err
 	}
 	if !m.gate.enter(ctx, k.caller.Subject) {
@@ -150,7 +153,7 @@ func (m *mounted) talkFor(ctx context.Context, k *call, params []byte) (connecto
 	}
 	t := &talk{mount: m, call: k, grant: m.server.grants.note(k)}
 	c := connector.Call{
-		Method: k.method, Params: t.prepare(params), User: user, Credential: m.credential(k.caller.GrantID),
+		Method: k.method, Params: t.prepare(params), User: user, Credential: m.credential(k),
 		Modern: k.modern, Session: k.sessionID,
 		Peer: connector.Peer{Notify: t.notify, Ask: t.ask, Capabilities: k.clientCapabilities(), ProtocolVersion: k.clientVersion()},
 	}

@@ -149,6 +149,9 @@ func TestErrorTexts(t *testing.T) {
 		{"initialize", body("initialize", `"capabilities":["`+long+`"]`), bearer(token), -32602, "invalid params"},
 		{"initialize twice", body("initialize", `"protocolVersion":"`+version25+`","capabilities":{},"clientInfo":{"name":"x","version":"1"}`), old(), -32600, "invalid request"},
 		{"no capabilities", body("tools/list", `"_meta":{"io.modelcontextprotocol/protocolVersion":"`+version26+`"}`), modern(token, "tools/list", ""), -32602, `missing or invalid _meta field "io.modelcontextprotocol/clientCapabilities"`},
+		{"no capabilities, of a tool", body("tools/call", `"name":"whoami","_meta":{"io.modelcontextprotocol/protocolVersion":"`+version26+`"}`), modern(token, "tools/call", "whoami"), -32602, `missing or invalid _meta field "io.modelcontextprotocol/clientCapabilities"`},
+		{"client info that is none, of a tool", body("tools/call", `"name":"whoami",`+strings.Replace(meta26, `{"`, `{"io.modelcontextprotocol/clientInfo":"x","`, 1)), modern(token, "tools/call", "whoami"), -32602, `invalid _meta field "io.modelcontextprotocol/clientInfo"`},
+		{"Accept of a tool", body("tools/call", `"name":"whoami"`), append(old(), "Accept", "application/json"), -32600, "Accept must contain both 'application/json' and 'text/event-stream'"},
 		{"Accept", body("ping", ""), append(old(), "Accept", "application/json"), -32600, "Accept must contain both 'application/json' and 'text/event-stream'"},
 	}
 	for _, tt := range tests {

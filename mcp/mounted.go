@@ -15,13 +15,14 @@ import (
 	"hostedmcp/mcp/connector"
 )
 
-// Credentials are where the users' own credentials for connectors come from; main fills it with methods of
-// *auth.Server. Errors are *oauth.Error.
+// Credentials are where the users' own credentials for connectors come from, besides their upstream tokens (Authority);
+// main fills it with methods of *auth.Server. Errors are *oauth.Error.
 type Credentials struct {
-	// Upstream returns a fresh upstream access token of the grant's user. nil = that of Authority.
-	Upstream func(ctx context.Context, grantID string) (oauth.Secret, error)
 	// Exchange returns a token of the grant's user for another audience (RFC 8693).
 	Exchange func(ctx context.Context, grantID, audience string) (oauth.Secret, error)
+	// Refused tells that a connector refused a token that was to hold still; audience "" is the upstream token itself.
+	// nil = nobody wants to know.
+	Refused func(ctx context.Context, grantID, audience string, token oauth.Secret)
 }
 
 // Pins are where the accepted definitions of tools are kept. Both may be nil: then they are forgotten with the process.
@@ -171,9 +172,14 @@ func (m *mounted) look(ctx context.Context, k *call) (*view, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(catalogWait, m.config.Timeout.D()))
 	defer cancel()
-	c, err := m.callFor(ctx, k, nil)
+	c, t, err := m.talkFor(ctx, k, nil)
 	if err != nil {
 		return nil, err
+	}
+	// The lookup of a tool is followed by its call, which says the same of the caller.
+	if k.method == methodToolsCall {
+		k.talk = t
+		k.request = c
 	}
 	c.Peer.Ask = nil
 	defer m.server.grants.settle(m, k.caller.GrantID)
@@ -220,29 +226,40 @@ func (s *Server) lookAll(ctx context.Context, k *call, mounts []*mounted) []*vie
 	return out
 }
 
-// credential returns what calls of a grant carry to the connector, nil if that is none of ours.
-func (m *mounted) credential(grantID string) func(context.Context) (connector.Credential, error) {
+// credential returns what the call of k carries to the connector, nil if that is none of ours.
+func (m *mounted) credential(k *call) func(context.Context) (connector.Credential, error) {
 	if !m.provider {
 		return nil
 	}
 	return func(ctx context.Context) (connector.Credential, error) {
-		var token oauth.Secret
-		var err error
-		if m.config.Credential == connector.CredentialExchange {
-			token, err = m.server.credentials.Exchange(ctx, grantID, m.config.Audience)
-		} else {
-			token, err = m.server.credentials.Upstream(ctx, grantID)
-		}
+		token, audience, err := m.token(ctx, k)
 		if err != nil {
 			return connector.Credential{}, credentialError(err)
 		}
-		header := m.config.CredentialHeader()
+		c := connector.Credential{Header: m.config.CredentialHeader(), Value: token}
 		// A header of the connector's own making takes the token as it is; only this one has schemes (RFC 9110 §11.4).
-		if header == "" || header == "Authorization" {
-			token = "Bearer " + token
+		if c.Header == "" || c.Header == "Authorization" {
+			c.Value = "Bearer " + token
 		}
-		return connector.Credential{Header: header, Value: token}, nil
+		if refused := m.server.credentials.Refused; refused != nil {
+			c.Refused = func(ctx context.Context) { refused(ctx, k.caller.GrantID, audience, token) }
+		}
+		return c, nil
 	}
+}
+
+// token returns the user's token for the connector and its audience, "" for the upstream token. The one with which the
+// request was let in a moment ago serves once.
+func (m *mounted) token(ctx context.Context, k *call) (token oauth.Secret, audience string, err error) {
+	if m.config.Credential == connector.CredentialExchange {
+		token, err = m.server.credentials.Exchange(ctx, k.caller.GrantID, m.config.Audience)
+		return token, m.config.Audience, err
+	}
+	if admitted := k.upstream.Swap(nil); admitted != nil {
+		return *admitted, "", nil
+	}
+	token, err = k.caller.UpstreamToken(ctx)
+	return token, "", err
 }
 
 // credentialError says as a connector's error what stands in the way of a credential.

@@ -21,19 +21,25 @@ const (
 	primeAfter = 50 * time.Millisecond
 	// retryAfterBreak is when clients are told to come back, in ms.
 	retryAfterBreak = "1000"
-	// keptFor is how long the events of an answered call are kept: a client may not have got the last of them.
-	keptFor = time.Minute
+	// holdTime is how long the events of an answered call are kept: a client may not have got the last of them.
+	holdTime = time.Minute
 	// maxReplays is how many calls of one session can be taken up again at a time.
 	maxReplays = 32
-	// maxKept is how many bytes of events are kept for all sessions together. What is beyond it is sent, but not again.
-	maxKept = 64 << 20
+	// maxHeld is how many bytes of events are kept for all sessions together. What is beyond it is sent, but not again.
+	maxHeld = 64 << 20
 )
+
+// hold is what all sessions together keep for clients that come back.
+type hold struct {
+	bytes atomic.Int64
+	time  time.Duration // holdTime
+}
 
 // replay is the answer to one call of a session, event by event. mu guards what stands below it.
 type replay struct {
-	id      string        // of the stream; its events are id-0, id-1, ...
-	request []byte        // id of the call
-	kept    *atomic.Int64 // bytes of events that all sessions hold
+	id      string // of the stream; its events are id-0, id-1, ...
+	request []byte // id of the call
+	hold    *hold
 
 	mu      sync.Mutex
 	events  [][]byte      // as sent; nil = not kept
@@ -46,7 +52,7 @@ type replay struct {
 
 // newReplay begins one for a call of this id, in place of the oldest that was answered; nil if all are under way.
 func (p *sessionPeer) newReplay(request []byte) *replay {
-	r := &replay{id: rand.Text(), news: make(chan struct{}), request: request, kept: p.kept}
+	r := &replay{id: rand.Text(), news: make(chan struct{}), request: request, hold: p.hold}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.replays) >= maxReplays {
@@ -80,11 +86,11 @@ func (r *replay) add(message []byte, last bool) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	event := r.event(len(r.events), message)
-	hold := event
-	if !r.holds(len(event)) {
-		hold = nil
+	if r.holds(len(event)) {
+		r.events = append(r.events, event)
+	} else {
+		r.events = append(r.events, nil)
 	}
-	r.events = append(r.events, hold)
 	r.over = r.over || last
 	close(r.news)
 	r.news = make(chan struct{})
@@ -96,8 +102,8 @@ func (r *replay) holds(bytes int) bool {
 	if r.dropped {
 		return false
 	}
-	if r.kept.Add(int64(bytes)) > maxKept {
-		r.kept.Add(-int64(bytes))
+	if r.hold.bytes.Add(int64(bytes)) > maxHeld {
+		r.hold.bytes.Add(-int64(bytes))
 		return false
 	}
 	return true
@@ -184,7 +190,7 @@ func (r *replay) drop() {
 	defer r.mu.Unlock()
 	r.dropped = true
 	for i, event := range r.events {
-		r.kept.Add(-int64(len(event)))
+		r.hold.bytes.Add(-int64(len(event)))
 		r.events[i] = nil
 	}
 	if r.forgets != nil {
@@ -197,7 +203,7 @@ func (p *sessionPeer) retire(r *replay) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.dropped {
-		r.forgets = time.AfterFunc(keptFor, func() { p.forgetReplays(r) })
+		r.forgets = time.AfterFunc(r.hold.time, func() { p.forgetReplays(r) })
 	}
 }
 

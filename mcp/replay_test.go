@@ -4,7 +4,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -133,17 +136,20 @@ func TestQuickAnswer(t *testing.T) {
 	readUntil(t, stream, `data: {"jsonrpc":"2.0","id":1`)
 }
 
-// TestQuestionWhileAway: what a connector asks while the connection is broken waits for the client to come back.
-func TestQuestionWhileAway(t *testing.T) {
+// TestTalkWhileAway: what a connector asks while the connection is broken waits for the client to come back, and from then
+// on it hears everything.
+func TestTalkWhileAway(t *testing.T) {
 	up := newSource("up", nil, "ask")
 	began, broke := make(chan struct{}), make(chan struct{})
 	up.do = func(ctx context.Context, c connector.Call) (json.RawMessage, error) {
 		close(began)
 		<-broke
+		c.Peer.Notify(ctx, "notifications/message", json.RawMessage(`{"level":"error","data":"nobody hears"}`))
 		answer, err := c.Peer.Ask(ctx, "elicitation/create", json.RawMessage(`{"message":"who?"}`))
 		if err != nil {
 			return nil, err
 		}
+		c.Peer.Notify(ctx, "notifications/message", json.RawMessage(`{"level":"error","data":"heard"}`))
 		return json.RawMessage(`{"content":[],"structuredContent":` + string(answer) + `}`), nil
 	}
 	w := mounting(t, up)
@@ -153,19 +159,87 @@ func TestQuestionWhileAway(t *testing.T) {
 	resp, stream := w.open(ctx, w.request("POST", callBody("1", "up__ask", ""), legacy(token, session)...))
 	event := primed(t, stream)
 	<-began
+	w.await("the call is looked after", func() bool { return w.gauge("hostedmcp_mcp_streams") == 1 })
 	hangUp()
 	resp.Body.Close()
+	w.await("the connection is known to be broken", func() bool { return w.gauge("hostedmcp_mcp_streams") == 0 })
 	close(broke)
-	b := &broken{w: w}
-	_, again := b.comeBack(token, session, event)
-	question := readUntil(t, again, `data: {"jsonrpc":"2.0","id":"hm1","method":"elicitation/create"`)
-	if !strings.Contains(question, `"who?"`) {
+	_, again := (&broken{w: w}).comeBack(token, session, event)
+	if question := readUntil(t, again, "data: "); !strings.HasPrefix(question, `data: {"jsonrpc":"2.0","id":"hm1","method":"elicitation/create"`) {
 		t.Error(question)
 	}
 	if a := w.send("POST", `{"jsonrpc":"2.0","id":"hm1","result":{"action":"accept","content":{"n":9007199254740993}}}`, legacy(token, session)...); a.status != 202 {
 		t.Error(a.status)
 	}
-	readUntil(t, again, `data: {"jsonrpc":"2.0","id":1,"result":{"content":[],"structuredContent":{"action":"accept","content":{"n":9007199254740993}}}}`)
+	for _, want := range []string{
+		`data: {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"error","data":"heard"}}`,
+		`data: {"jsonrpc":"2.0","id":1,"result":{"content":[],"structuredContent":{"action":"accept","content":{"n":9007199254740993}}}}`,
+	} {
+		if got := readUntil(t, again, "data: "); got != want {
+			t.Errorf("%s, not %s", got, want)
+		}
+	}
+}
+
+// TestForgotten: what is held for clients that come back is given up after a while, and there is a most of it.
+func TestForgotten(t *testing.T) {
+	b := breakOff(t)
+	b.w.server.SetHold(0)
+	held := b.w.server.Kept()
+	close(b.slow.release)
+	b.w.await("nothing is held", func() bool { return b.w.server.Kept() == 0 })
+	if held == 0 {
+		t.Error("nothing was")
+	}
+	if a := b.w.send("GET", "", append(legacy(b.token, b.session), "Last-Event-Id", b.event, "Accept", "application/json")...); a.status != 400 {
+		t.Errorf("%d %s", a.status, a.body) // as for an id that never was
+	}
+}
+
+// TestMostHeld: an answer that is too much to hold is sent, and who comes back for it hears that it is lost.
+func TestMostHeld(t *testing.T) {
+	s := newSlow()
+	s.answer = func() (*mcp.Result, error) { return mcp.Text(strings.Repeat("x", 65<<20)), nil }
+	w := newWorld(t, func(o *mcp.Options) { o.Tools = []mcp.Tool{s.tool()} })
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	session := w.openSession(token)
+	_, stream := w.open(t.Context(), w.request("POST", callBody("1", "slow", ""), legacy(token, session)...))
+	event := primed(t, stream)
+	close(s.release)
+	if got := readUntil(t, stream, "data: "); len(got) < 65<<20 {
+		t.Errorf("%.100q", got)
+	}
+	_, again := (&broken{w: w}).comeBack(token, session, event)
+	if got := readUntil(t, again, "data: "); !strings.HasPrefix(got, `data: {"jsonrpc":"2.0","id":1,"error":{"code":-32603,`) {
+		t.Errorf("%.100q", got)
+	}
+}
+
+// TestManyBroken: the oldest answers make room for new ones, and calls under way are never given up for others.
+func TestManyBroken(t *testing.T) {
+	b := breakOff(t)
+	var events []string
+	for i := range 40 {
+		s := newSlow()
+		if err := b.w.server.SetTools([]mcp.Tool{s.tool()}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, hangUp := context.WithCancel(t.Context())
+		resp, stream := b.w.open(ctx, b.w.request("POST", callBody(strconv.Itoa(i), "slow", ""), legacy(b.token, b.session)...))
+		events = append(events, primed(t, stream))
+		close(s.release)
+		readUntil(t, stream, "data: ")
+		hangUp()
+		resp.Body.Close()
+	}
+	_, last := b.comeBack(b.token, b.session, events[39])
+	readUntil(t, last, `data: {"jsonrpc":"2.0","id":39`)
+	if a := b.w.send("GET", "", append(legacy(b.token, b.session), "Last-Event-Id", events[0], "Accept", "application/json")...); a.status != 400 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	_, first := b.comeBack(b.token, b.session, b.event)
+	close(b.slow.release)
+	readUntil(t, first, `data: {"jsonrpc":"2.0","id":"7"`)
 }
 
 // TestCancelled: a client of the older era takes its own call back, by whatever spelling of the id, and no other; ids
@@ -199,6 +273,85 @@ func TestCancelled(t *testing.T) {
 		if a := <-answered; !strings.Contains(a.body, `"error"`) {
 			t.Error(a.body)
 		}
+	}
+}
+
+// TestCancelledAtConnector: the connector hears of it, and it is counted as what it is.
+func TestCancelledAtConnector(t *testing.T) {
+	up := newSource("up", nil, "wait")
+	began := make(chan struct{})
+	up.do = func(ctx context.Context, _ connector.Call) (json.RawMessage, error) {
+		close(began)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	w := mounting(t, up)
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	session := w.openSession(token)
+	answered := make(chan answer)
+	go func() { answered <- w.send("POST", callBody("1", "up__wait", ""), legacy(token, session)...) }()
+	<-began
+	w.send("POST", `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`, legacy(token, session)...)
+	if a := <-answered; !strings.Contains(a.event(), `"message":"the client cancelled the call"`) {
+		t.Error(a.body)
+	}
+	if n := w.gauge("hostedmcp_connector_calls_total", "result", "cancelled"); n != 1 {
+		t.Errorf("%v calls are counted as cancelled", n)
+	}
+}
+
+// TestErrorStatus: in the modern era some errors have a status of their own (SEP-2575); what a connector says after its
+// client has gone reaches nobody, and breaks nothing.
+func TestErrorStatus(t *testing.T) {
+	up := newSource("up", nil, "t")
+	w := mounting(t, up)
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	session := w.openSession(token)
+	for code, status := range map[int64]int{-32601: 404, -32602: 400, -32021: 400, -32022: 400, -32603: 200, 7: 200} {
+		up.do = func(context.Context, connector.Call) (json.RawMessage, error) {
+			return nil, &connector.Error{Code: code, Message: "said <it>", Data: json.RawMessage(`{"n":1e2}`)}
+		}
+		want := fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"error":{"code":%d,"message":"said <it>","data":{"n":1e2}}}`, code)
+		if a := w.send("POST", callBody("1", "up__t", ","+meta26), modern(token, "tools/call", "up__t")...); a.status != status || a.body != want {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		if a := w.send("POST", callBody("1", "up__t", ""), legacy(token, session)...); a.status != 200 || a.body != want {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+	began, over := make(chan struct{}), make(chan struct{})
+	up.do = func(ctx context.Context, c connector.Call) (json.RawMessage, error) {
+		close(began)
+		<-ctx.Done()
+		defer close(over)
+		c.Peer.Notify(ctx, "notifications/message", json.RawMessage(`{"level":"error"}`))
+		return nil, ctx.Err()
+	}
+	ctx, hangUp := context.WithCancel(t.Context())
+	hungUp := make(chan error)
+	go func() {
+		_, err := http.DefaultClient.Do(w.request("POST", callBody("1", "up__t", ","+strings.Replace(meta26, `{"`, `{"io.modelcontextprotocol/logLevel":"debug","`, 1)), modern(token, "tools/call", "up__t")...).WithContext(ctx))
+		hungUp <- err
+	}()
+	<-began
+	hangUp()
+	<-over
+	if <-hungUp == nil {
+		t.Error("there was an answer")
+	}
+}
+
+// TestTrouble: what stands in the way of a tool of ours is said in words that help, its cause is not.
+func TestTrouble(t *testing.T) {
+	w := newWorld(t, func(o *mcp.Options) {
+		o.Tools = []mcp.Tool{tool("t", func(context.Context, json.RawMessage) (*mcp.Result, error) {
+			return nil, oauth.Unavailable(oauth.UpstreamUnreachable, errors.New("cause"))
+		})}
+	})
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	a := w.modernCall(token, "t")
+	if !strings.Contains(a.body, `"code":-32603,"message":"upstream_unreachable: `) || strings.Contains(a.body, "cause") {
+		t.Error(a.body)
 	}
 }
 

@@ -104,9 +104,6 @@ func New(o Options) (*Server, error) {
 	s.sessions.ended = s.endSession
 	s.grants = grants{server: s, idle: max(o.Config.SessionIdle.D(), o.Config.StreamMax.D())}
 	s.credentials, s.stateKey = o.Credentials, o.StateKey
-	if s.credentials.Upstream == nil {
-		s.credentials.Upstream = o.Authority.UpstreamToken
-	}
 	if s.stateKey == nil {
 		s.stateKey = []byte(rand.Text())
 	}

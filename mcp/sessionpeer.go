@@ -18,7 +18,7 @@ import (
 // sessionPeer is the client of one session. mu guards what stands below it.
 type sessionPeer struct {
 	level atomic.Pointer[string] // of logging/setLevel; nil = none set
-	kept  *atomic.Int64          // bytes that all sessions keep for clients that come back
+	hold  *hold                  // of answers that can be taken up again, shared by all sessions
 
 	mu      sync.Mutex
 	hello   []byte // params of initialize

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -25,7 +24,7 @@ type sessions struct {
 	now     func() time.Time
 	gauge   prometheus.Gauge
 	ended   func(id string) // a session that was open is no more
-	kept    atomic.Int64    // bytes of answers for clients that come back
+	hold    hold
 
 	mu     sync.Mutex
 	byID   map[string]*session
@@ -55,7 +54,7 @@ type session struct {
 func newSessions(c Config, now func() time.Time, gauge prometheus.Gauge) *sessions {
 	return &sessions{
 		idle: c.SessionIdle.D(), max: c.SessionsMax, perUser: c.SessionsPerUser, now: now, gauge: gauge,
-		byID: map[string]*session{}, users: map[string]int{}, closer: make(chan struct{}),
+		byID: map[string]*session{}, users: map[string]int{}, closer: make(chan struct{}), hold: hold{time: holdTime},
 	}
 }
 
@@ -78,7 +77,7 @@ func (ss *sessions) reserve(c *Caller) (*session, *refusal) {
 	ss.users[c.Subject]++
 	ss.open++
 	s := &session{principal: c.principal, subject: c.Subject, active: 1, over: make(chan struct{})}
-	s.peer.kept = &ss.kept
+	s.peer.hold = &ss.hold
 	return s, nil
 }
 

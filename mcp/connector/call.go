@@ -26,6 +26,9 @@ type User struct {
 type Credential struct {
 	Header string       // canonical name, "Authorization" unless configured otherwise; "" = none
 	Value  oauth.Secret // the whole value: "Bearer ..."
+	// Refused tells that the connector answered it with 401: asked for again, there may be another one then. nil = there
+	// is no other.
+	Refused func(ctx context.Context)
 }
 
 // Peer is the client behind a call: what a mounted server may tell and ask. Both functions may be called from several
