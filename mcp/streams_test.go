@@ -277,7 +277,7 @@ func TestUnreadStream(t *testing.T) {
 			return nil, err
 		}
 		progress := fmt.Appendf(nil, `{"progressToken":%s,"progress":1,"message":"%01048576d"}`, params.Meta.ProgressToken, 1)
-		for range 64 {
+		for n := 0; n < 64 && ctx.Err() == nil; n++ {
 			c.Peer.Notify(ctx, "notifications/progress", progress)
 		}
 		return json.RawMessage(echoed), ctx.Err()
