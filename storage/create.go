@@ -83,11 +83,13 @@ func (t *txn) create(g *grantRecord, n NewGrant) {
 
 // evict makes room among the living grants of one client and subject.
 func (t *txn) evict(n NewGrant) {
-	if n.GrantsPerUser <= 0 {
+	ofUser := subjectPrefix(indexLiving, n.Grant.Subject)
+	// Nearly always so, and no record is read: this is inside the one writer.
+	if n.GrantsPerUser <= 0 || t.countKeys(subjectBucket, ofUser) < n.GrantsPerUser {
 		return
 	}
 	var mine []*grantRecord
-	for _, id := range t.ids(subjectBucket, subjectPrefix(indexLiving, n.Grant.Subject)) {
+	for _, id := range t.ids(subjectBucket, ofUser) {
 		if g, ok := t.current(id); ok && g.ClientID == n.Grant.ClientID {
 			mine = append(mine, g)
 		}
