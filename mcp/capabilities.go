@@ -151,6 +151,11 @@ func (s *Server) greet(ctx context.Context, k *call, result sdk.Result) (*Result
 			return nil, err
 		}
 	}
+	if k.partial && valueOf(object, "ttlMs") != nil {
+		if object, err = with(object, "ttlMs", []byte("0")); err != nil {
+			return nil, err
+		}
+	}
 	return s.result(k, object, keepLife)
 }
 

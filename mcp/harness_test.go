@@ -179,7 +179,7 @@ func newWorld(t testing.TB, change func(*mcp.Options)) *world {
 }
 
 func (w *world) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := w.server.Close(ctx); err != nil {
 		w.t.Errorf("close: %v", err)
@@ -223,13 +223,13 @@ type answer struct {
 	body   string
 }
 
-// event returns the data of the first event of a stream, or the body itself, without insignificant white space.
+// event returns the data of the last event of a stream, which is the answer, or the body itself, without insignificant
+// white space. The first may be the one that says how to come back, when the machine is slow.
 func (a answer) event() string {
 	text := a.body
 	for line := range strings.Lines(a.body) {
-		if data, ok := strings.CutPrefix(line, "data: "); ok {
+		if data, ok := strings.CutPrefix(line, "data: "); ok && strings.TrimSpace(data) != "" {
 			text = strings.TrimSpace(data)
-			break
 		}
 	}
 	var b bytes.Buffer
@@ -441,7 +441,7 @@ func (w *world) gauge(name string, labels ...string) (sum float64) {
 // await waits for what happens in another goroutine and sends no signal.
 func (w *world) await(what string, done func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("waited in vain: %s", what)
 		}

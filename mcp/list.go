@@ -46,7 +46,10 @@ func page[T any](s *Server, k *call, name string, list []*T, read func(*T) (stri
 		last, _ := read(list[pageSize-1])
 		r.extra = `"nextCursor":"` + cursorOf(last) + `",`
 	}
-	if k.modern {
+	switch {
+	case k.modern && k.partial: // the connector that is missing may be back in a moment
+		r.extra += cacheable(0)
+	case k.modern:
 		r.extra += s.cacheable
 	}
 	definitions := make([]json.RawMessage, len(list))

@@ -202,7 +202,7 @@ func (m *mounted) offersNothing(why error) {
 	m.server.log.Log(context.Background(), level, "connector offers nothing now", "connector", m.config.Name, "cause", why)
 }
 
-// lookAll asks several connectors at once; those that cannot say are left out.
+// lookAll asks several connectors at once; those that cannot say are left out, and k.partial notes that.
 func (s *Server) lookAll(ctx context.Context, k *call, mounts []*mounted) []*view {
 	views := make([]*view, len(mounts))
 	var wait sync.WaitGroup
@@ -223,6 +223,7 @@ func (s *Server) lookAll(ctx context.Context, k *call, mounts []*mounted) []*vie
 			out = append(out, v)
 		}
 	}
+	k.partial = k.partial || len(out) < len(mounts)
 	return out
 }
 

@@ -350,3 +350,22 @@ func TestParamHeaders(t *testing.T) {
 		}
 	}
 }
+
+// TestPartialLists: what a client is told while a connector is away may not be kept; afterwards it may.
+func TestPartialLists(t *testing.T) {
+	up, away := library("a", nil), library("b", nil)
+	away.down = true
+	w := mounting(t, up, away)
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	for _, down := range []bool{true, false} {
+		away.mu.Lock()
+		away.down = down
+		away.mu.Unlock()
+		for _, method := range []string{"tools/list", "prompts/list", "resources/list", "resources/templates/list", "server/discover"} {
+			a := eras["modern"](w, token, method, "", "")
+			if kept := strings.Contains(a.body, `"ttlMs":300000`); kept == down || strings.Contains(a.body, `"ttlMs":0`) != down {
+				t.Errorf("%s, away %v: %s", method, down, a.body)
+			}
+		}
+	}
+}

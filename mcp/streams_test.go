@@ -123,6 +123,17 @@ func TestStreamMax(t *testing.T) {
 	}
 }
 
+// TestSilentInitialize: an answer to initialize does not become a stream before its header names the session, however long
+// it takes.
+func TestSilentInitialize(t *testing.T) {
+	w := newWorld(t, func(o *mcp.Options) { o.Silence = time.Millisecond })
+	w.server.HoldInitialize(func() { time.Sleep(20 * time.Millisecond) })
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	if !w.alive(token, w.openSession(token)) {
+		t.Error("there is no session")
+	}
+}
+
 // TestGrantEndsBeforeAnyByte: a call without a byte so far is answered like the next one would be. In the last version
 // with sessions there is one soon: the event that says how to come back.
 func TestGrantEndsBeforeAnyByte(t *testing.T) {

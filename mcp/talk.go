@@ -125,7 +125,7 @@ func (t *talk) notify(_ context.Context, method string, params json.RawMessage) 
 	t.mu.Unlock()
 	switch method {
 	case notifyProgress:
-		if t.token == "" || text(valueOf(params, metaProgress)) != t.token {
+		if t.token == "" || k.isDeaf() || text(valueOf(params, metaProgress)) != t.token {
 			return
 		}
 		// Back to the token that the client chose, byte for byte: 1 and "1" are two.
@@ -161,9 +161,12 @@ func notification(method string, params json.RawMessage) []byte {
 	return append(out, '}')
 }
 
+// isDeaf reports whether nobody hears what is said on the stream of the request.
+func (k *call) isDeaf() bool { return k.stream == nil || k.stream.writer.isDeaf() }
+
 // tell sends a notification on the stream of the request.
 func (k *call) tell(method string, params json.RawMessage) bool {
-	return k.stream != nil && k.stream.writer.event(notification(method, params)) == nil
+	return !k.isDeaf() && k.stream.writer.event(notification(method, params)) == nil
 }
 
 // tellAnywhere sends it on the stream of the request or, when that is over, of its session.

@@ -158,6 +158,7 @@ func (s *Server) openStream(w http.ResponseWriter, r *http.Request, k *call) (*s
 	// the handler runs on and its answer has nowhere to go.
 	st.ctx, st.cancel = context.WithCancel(r.Context())
 	st.writer.ctx = st.ctx
+	st.writer.whole = k.opens // the id of the session stands in the header
 	switch {
 	case st.lasts:
 		go st.run()

@@ -33,6 +33,7 @@ type writer struct {
 	id     []byte
 	own    *atomic.Bool    // the error texts of this answer are ours
 	ctx    context.Context // of the connection: nobody reads any more when it is done
+	whole  bool            // the answer must not become a stream before the SDK has set its headers
 
 	mu        sync.Mutex
 	peer      *sessionPeer // of a client that can take this answer up again; nil = it cannot
@@ -198,7 +199,7 @@ func (w *writer) comment() error {
 	switch {
 	case w.over:
 		return errStreamOver
-	case w.committed && !w.stream, w.plain:
+	case w.committed && !w.stream, w.plain, w.whole && !w.committed:
 		return nil
 	}
 	if err := w.begin(); err != nil {
@@ -230,6 +231,13 @@ func (w *writer) event(message []byte) error {
 		return w.send(w.replay.add(message, false))
 	}
 	return w.send(frame(message))
+}
+
+// isDeaf reports whether there is nobody to hear an event.
+func (w *writer) isDeaf() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return (w.over || w.ctx.Err() != nil) && !w.replay.isRead()
 }
 
 // keep keeps a message for a client that may come back, and reports whether it can.
