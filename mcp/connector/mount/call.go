@@ -17,7 +17,7 @@ type call struct {
 	link   *link
 	id     int64 // 0 = it stands for the link while no call is under way
 	method string
-	params json.RawMessage
+	params params
 	token  json.RawMessage // the client's own progress token; nil = it wants no progress
 	from   *connector.Call // on whose behalf; nil = our own question
 	clock  *clock
@@ -49,7 +49,7 @@ var (
 )
 
 // body is what is sent.
-func (c *call) body() []byte { return request(c.id, c.method, c.params) }
+func (c *call) body() []byte { return request(c.id, c.method, c.params.bytes()) }
 
 // cancelled is what the server is told when nobody waits any more.
 func (c *call) cancelled() []byte {
@@ -64,7 +64,7 @@ func (c *call) handle(ctx context.Context, m message) (done bool, err error) {
 		c.link.serve(ctx, m, c)
 	case m.method != "":
 		c.notified(ctx, m)
-	case string(m.id) != string(number(c.id)):
+	case !isNumber(m.id, c.id):
 		return false, errWrongID
 	default:
 		c.answer, c.answered = m, true

@@ -333,3 +333,21 @@ func TestChildIdentity(t *testing.T) {
 		t.Error("the credential is in the log")
 	}
 }
+
+// Lines that a pipe takes as a whole are written at once, others by the writer: neither cuts into the other.
+func TestLongAndShortLines(t *testing.T) {
+	m, ctx := rawStdio(t, ""), bounded(t)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for k := range 50 {
+				size := []int{1, 60_000, 3_000, 5_000}[(i+k)%4]
+				result, err := m.Do(ctx, tool(by("alice", "one", nil), "weigh", `{"x":"`+strings.Repeat("x", size)+`"}`, ""))
+				if want := fmt.Sprintf(`{"bytes":%d}`, size+2); err != nil || string(result) != want {
+					t.Errorf("%s, not %s: %v", result, want, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

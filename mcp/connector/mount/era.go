@@ -314,7 +314,7 @@ func (l *link) isModern(ctx context.Context, from *connector.Call) (bool, error)
 func (l *link) initialize(ctx context.Context, from *connector.Call) error {
 	params := object{
 		{quote("protocolVersion"), quote(legacyVersion)}, {quote("capabilities"), capabilities(from)},
-		{quote("clientInfo"), l.src.implementation()},
+		{quote("clientInfo"), l.src.self},
 	}.bytes()
 	out := l.ask(ctx, methodInitialize, params, from, l.src.cfg.Timeout.D())
 	if out.err != nil {

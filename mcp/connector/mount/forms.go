@@ -64,9 +64,8 @@ func isToken(s string) bool {
 }
 
 // head sets the headers of a modern request.
-func (f *forms) head(h http.Header, method string, params json.RawMessage) {
+func (f *forms) head(h http.Header, method string, p object) {
 	h.Set("Mcp-Method", method)
-	p := objectOf(params)
 	switch method {
 	case "tools/call":
 		name := p.text("name")

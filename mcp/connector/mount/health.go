@@ -76,6 +76,10 @@ func (h *health) due(now time.Time) error {
 // note learns from the outcome of an attempt: any answer is a sign of life. An error that says nothing about the way
 // changes nothing.
 func (h *health) note(s *source, err error) {
+	if err == nil {
+		h.set(s.now(), false, "", "")
+		return
+	}
 	var way unreachable
 	var status refusal
 	isStatus := errors.As(err, &status)
@@ -83,7 +87,7 @@ func (h *health) note(s *source, err error) {
 	case errors.As(err, &way), isStatus && status.trouble():
 		h.set(s.now(), true, oauth.ConnectorUnreachable, words(err))
 		s.log.Warn("connector is unreachable", "reason", oauth.ConnectorUnreachable, "error", err)
-	case err == nil, isStatus, isAnswer(err):
+	case isStatus, isAnswer(err):
 		h.set(s.now(), false, "", "")
 	}
 }

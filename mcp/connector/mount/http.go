@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -26,24 +25,21 @@ var (
 	errSession  = errors.New("a session id that is none")
 )
 
-// newClient returns the client of one connector. It follows no redirect, so that no credential goes where the
-// configuration does not say; it asks no proxy, whatever the environment names; and it neither keeps cookies nor
-// unpacks anything, so that limits count what came over the wire.
-func newClient(timeout time.Duration) *http.Client {
+// newTransport returns the way to one connector. It asks no proxy, whatever the environment names, and unpacks nothing,
+// so that limits count what came over the wire. There is no http.Client around it: nobody follows a redirect, so that no
+// credential goes where the configuration does not say, nor keeps a cookie.
+func newTransport(timeout time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: min(timeout, 10*time.Second), KeepAlive: 30 * time.Second}
-	return &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			Proxy: nil, DialContext: dialer.DialContext, ForceAttemptHTTP2: true, DisableCompression: true,
-			TLSHandshakeTimeout: 10 * time.Second, MaxIdleConns: 256, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second,
-			MaxResponseHeaderBytes: 64 << 10,
-		},
+	return &http.Transport{
+		Proxy: nil, DialContext: dialer.DialContext, ForceAttemptHTTP2: true, DisableCompression: true,
+		TLSHandshakeTimeout: 10 * time.Second, MaxIdleConns: 256, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second,
+		MaxResponseHeaderBytes: 64 << 10,
 	}
 }
 
 // header is what a request on a link carries besides what do sets: built anew, nothing of the client's own.
 func (s *source) header(ctx context.Context, l *link, from *connector.Call) (http.Header, error) {
-	h := http.Header{}
+	h := make(http.Header, 16)
 	h.Set("User-Agent", "hostedmcp/"+s.version)
 	credential, err := s.credential(ctx, from)
 	if err != nil {
@@ -101,16 +97,15 @@ func (s *source) do(ctx context.Context, method string, header http.Header, body
 func (s *source) once(ctx context.Context, method string, header http.Header, body []byte) (*http.Response, bool, error) {
 	var wrote atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { wrote.Store(true) }})
-	req, err := http.NewRequestWithContext(ctx, method, s.cfg.URL, bytes.NewReader(body))
-	if err != nil {
-		return nil, false, err
+	req := s.request.WithContext(ctx)
+	req.Method, req.Header = method, header
+	if len(body) > 0 {
+		// by the second one a request is sent anew that met a connection which the server had just closed
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body, _ = req.GetBody()
+		req.ContentLength = int64(len(body))
 	}
-	req.Header = header
-	resp, err := s.http.Do(req)
-	var with *url.Error
-	if errors.As(err, &with) {
-		err = with.Err // its text has the URL, which may hold a key
-	}
+	resp, err := s.http.RoundTrip(req)
 	return resp, wrote.Load(), err
 }
 
@@ -146,6 +141,10 @@ const (
 )
 
 func mediaType(resp *http.Response) string {
+	switch t := resp.Header.Get("Content-Type"); t {
+	case mediaJSON, mediaStream:
+		return t
+	}
 	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
 		return ""
@@ -153,14 +152,17 @@ func mediaType(resp *http.Response) string {
 	return t
 }
 
-// limited reads a body that must not be longer than limit.
-func limited(r io.Reader, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
+// limited reads the body of an answer, which must not be longer than limit.
+func limited(resp *http.Response, limit int64) ([]byte, error) {
+	var data bytes.Buffer
+	if n := resp.ContentLength; n > 0 && n <= limit {
+		data.Grow(int(min(n, 64<<10)) + bytes.MinRead) // so that it need not grow to see the end
+	}
+	if _, err := data.ReadFrom(io.LimitReader(resp.Body, limit+1)); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoAnswer, err)
 	}
-	if int64(len(data)) > limit {
+	if int64(data.Len()) > limit {
 		return nil, errTooLong
 	}
-	return data, nil
+	return data.Bytes(), nil
 }

@@ -28,7 +28,7 @@ func (w *httpWire) roundTrip(ctx context.Context, c *call) error {
 		return err
 	}
 	if w.link.modern {
-		w.src.forms.head(header, c.method, c.params)
+		w.src.forms.head(header, c.method, c.params.object)
 	}
 	// The request ends with the call, but for one that was answered: its stream is read to the end first.
 	own, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -42,7 +42,7 @@ func (w *httpWire) roundTrip(ctx context.Context, c *call) error {
 	}
 	c.resp = resp
 	defer func() {
-		if stop() && c.answered {
+		if stop() && c.answered && mediaType(c.resp) == mediaStream {
 			w.src.discard(c.resp.Body, cancel)
 			return
 		}
@@ -67,7 +67,7 @@ func (w *httpWire) answer(ctx context.Context, c *call, resp *http.Response) err
 	default:
 		return errMedia
 	}
-	data, err := limited(resp.Body, limit)
+	data, err := limited(resp, limit)
 	if err != nil {
 		return err
 	}

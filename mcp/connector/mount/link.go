@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -164,12 +165,11 @@ func (l *link) parse(data []byte) (message, error) {
 func (l *link) find(id json.RawMessage) *call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for n, c := range l.calls {
-		if string(number(n)) == string(id) {
-			return c
-		}
+	n, err := strconv.ParseInt(string(id), 10, 64)
+	if err != nil || !isNumber(id, n) {
+		return nil
 	}
-	return nil
+	return l.calls[n]
 }
 
 // underway returns the clients' calls under way that listen, and the oldest of the others but for those in without, nil

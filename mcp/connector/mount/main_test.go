@@ -27,6 +27,7 @@ var children = map[string]func(args []string){
 	"serve-both":   func([]string) { serveStdio(demanding()) },
 	"drowsy":       drowsyChild,
 	"late":         lateChild,
+	"quick":        quickChild,
 	"raw":          rawChild,
 	"parent":       parentChild,
 }

@@ -31,16 +31,15 @@ var (
 
 // parse checks one message and takes it apart.
 func parse(data []byte, maxDepth int) (message, error) {
-	raw, err := clean(data, maxDepth)
+	o, err := clean(data, maxDepth)
 	if err != nil {
 		return message{}, err
 	}
-	if len(raw) == 0 || raw[0] != '{' {
+	if o == nil {
 		return message{}, errNoMessage // a batch too: no version since 2025-06-18 has any
 	}
-	o := objectOf(raw)
 	m := message{
-		id: o.get("id"), method: o.text("method"), params: o.get("params"), result: o.get("result"), size: len(raw),
+		id: o.get("id"), method: o.text("method"), params: o.get("params"), result: o.get("result"), size: len(data),
 	}
 	if string(m.id) == "null" {
 		m.id = nil // an error about a request that could not be read

@@ -1,8 +1,10 @@
 package mount
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 )
 
 // object is a JSON object whose members keep their order and their bytes. nil is an absent object.
@@ -18,13 +20,23 @@ const unbounded = 1 << 30
 
 // objectOf reads a checked object; anything else reads as an empty one.
 func objectOf(raw json.RawMessage) object {
-	o := object{}
 	s := scanner{data: raw, left: unbounded}
-	if s.peek() == '{' {
-		_ = s.object(func(key, value []byte) { o = append(o, member{key, value}) }) // checked before
+	if s.peek() != '{' {
+		return object{}
 	}
+	o, _ := s.members() // checked before
 	return o
 }
+
+// members reads an object.
+func (s *scanner) members() (object, error) {
+	o := make(object, 0, usualMembers)
+	err := s.object(func(key, value []byte) { o = append(o, member{key, value}) })
+	return o, err
+}
+
+// usualMembers is how many members there is room for at first, some of ours included.
+const usualMembers = 8
 
 // elements reads a checked array; anything else reads as none.
 func elements(raw json.RawMessage) (out []json.RawMessage, ok bool) {
@@ -49,11 +61,19 @@ func (o object) text(name string) string { return unquote(o.get(name)) }
 
 func (o object) index(name string) int {
 	for i := range o {
-		if unquote(o[i].key) == name {
+		if says(o[i].key, name) {
 			return i
 		}
 	}
 	return -1
+}
+
+// says reports whether a checked string, with its quotes, is s.
+func says(quoted json.RawMessage, s string) bool {
+	if len(quoted) == len(s)+2 {
+		return string(quoted[1:len(quoted)-1]) == s && !strings.Contains(s, `\`)
+	}
+	return bytes.IndexByte(quoted, '\\') >= 0 && unquote(quoted) == s
 }
 
 // set puts value under name, in its place or at the end.
@@ -94,9 +114,20 @@ func (o object) bytes() json.RawMessage {
 
 // quote writes a string as JSON.
 func quote(s string) json.RawMessage {
-	raw, _ := json.Marshal(s) // a string always can be
-	return raw
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || strings.IndexByte(`"\<>&`, c) >= 0 {
+			raw, _ := json.Marshal(s) // a string always can be
+			return raw
+		}
+	}
+	return append(append(append(make(json.RawMessage, 0, len(s)+2), '"'), s...), '"')
 }
 
 // number writes an id of ours.
 func number(n int64) json.RawMessage { return strconv.AppendInt(nil, n, 10) }
+
+// isNumber reports whether raw is an id of ours as number writes it.
+func isNumber(raw json.RawMessage, n int64) bool {
+	var own [20]byte
+	return string(raw) == string(strconv.AppendInt(own[:0], n, 10))
+}

@@ -2,6 +2,7 @@ package mount
 
 import (
 	"encoding/json"
+	"slices"
 
 	"hostedmcp/mcp/connector"
 )
@@ -20,13 +21,20 @@ const (
 	metaCredential = "hostedmcp/credential"
 )
 
-// dress writes a request's params for this link: everything as the client wrote it but for `_meta`, where version and
+// params are those of a request to the server.
+type params struct {
+	object        // without `_meta`
+	meta   object // that goes with them
+}
+
+// dress makes a request's params for this link: everything as the client wrote it but for `_meta`, where version and
 // capabilities are those of this connection, the progress token is the call's id, and the identity is ours. It returns
 // the client's own token.
-func (l *link) dress(id int64, params json.RawMessage, from *connector.Call) (json.RawMessage, json.RawMessage) {
-	p := objectOf(params)
-	meta := objectOf(p.get("_meta"))
-	token := meta.get(metaToken)
+func (l *link) dress(id int64, raw json.RawMessage, from *connector.Call) (p params, token json.RawMessage) {
+	p.object = objectOf(raw)
+	p.meta = objectOf(p.drop("_meta"))
+	meta := &p.meta
+	token = meta.get(metaToken)
 	if token != nil {
 		meta.set(metaToken, number(id))
 	}
@@ -36,7 +44,7 @@ func (l *link) dress(id int64, params json.RawMessage, from *connector.Call) (js
 	}
 	if l.modern {
 		meta.set(metaVersion, quote(l.spoken))
-		meta.set(metaClient, l.src.implementation())
+		meta.set(metaClient, l.src.self)
 		meta.set(metaCapabilities, capabilities(from))
 		if level == nil {
 			level = l.src.sessionLevel(from)
@@ -46,14 +54,18 @@ func (l *link) dress(id int64, params json.RawMessage, from *connector.Call) (js
 		}
 	}
 	if from != nil && l.src.cfg.Kind == connector.MCPStdio {
-		l.src.introduce(&meta, from)
+		l.src.introduce(meta, from)
 	}
-	if len(meta) > 0 {
-		p.set("_meta", meta.bytes())
-	} else {
-		p.drop("_meta")
+	return p, token
+}
+
+// bytes writes the params.
+func (p params) bytes() json.RawMessage {
+	if len(p.meta) == 0 {
+		return p.object.bytes()
 	}
-	return p.bytes(), token
+	whole := append(slices.Clip(p.object), member{quote("_meta"), p.meta.bytes()})
+	return whole.bytes()
 }
 
 // introduce says over stdio what headers say over HTTP: who asks.
@@ -85,15 +97,6 @@ func capabilities(from *connector.Call) json.RawMessage {
 }
 
 // implementation is how we introduce ourselves.
-func (s *source) implementation() json.RawMessage {
-	return object{{quote("name"), quote("hostedmcp")}, {quote("version"), quote(s.version)}}.bytes()
-}
-
-// withCredential adds the user's own credential over stdio, where each request carries its own.
-func withCredential(params json.RawMessage, value string) json.RawMessage {
-	p := objectOf(params)
-	meta := objectOf(p.get("_meta"))
-	meta.set(metaCredential, quote(value))
-	p.set("_meta", meta.bytes())
-	return p.bytes()
+func implementation(version string) json.RawMessage {
+	return object{{quote("name"), quote("hostedmcp")}, {quote("version"), quote(version)}}.bytes()
 }

@@ -284,6 +284,9 @@ var acts = map[string]func(a asked){
 		fmt.Println(`{"jsonrpc":"2.0","id":"q","method":"elicitation/create","params":{"message":"well?"}}`)
 		answered = func() { fmt.Println(result(a.ID, `{}`)) }
 	},
+	"weigh": func(a asked) {
+		fmt.Println(result(a.ID, fmt.Sprintf(`{"bytes":%d}`, len(a.Params.Arguments["x"]))))
+	},
 	"repeat": repeat,
 	"fault":  repeat,
 	"family": func(a asked) {

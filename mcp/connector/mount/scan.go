@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"slices"
 	"unicode/utf8"
 )
 
@@ -28,26 +27,31 @@ type scanner struct {
 	space bool // insignificant white space was met
 }
 
-// clean checks data and returns it without insignificant white space; maxDepth bounds objects and arrays. The bytes
-// may be those of data.
-func clean(data []byte, maxDepth int) (json.RawMessage, error) {
+// clean checks data and returns the object that it is without insignificant white space, nil if it is another value;
+// maxDepth bounds objects and arrays. The bytes may be those of data.
+func clean(data []byte, maxDepth int) (o object, err error) {
 	if !utf8.Valid(data) {
 		return nil, errUTF8
 	}
 	s := scanner{data: data, left: maxDepth}
-	if err := s.value(); err != nil {
+	if s.peek() == '{' {
+		o, err = s.members()
+	} else {
+		err = s.value()
+	}
+	if err != nil {
 		return nil, err
 	}
 	if s.peek(); s.pos < len(s.data) {
 		return nil, errTrailing
 	}
-	if !s.space {
-		return data, nil
+	if o == nil || !s.space {
+		return o, nil
 	}
 	var out bytes.Buffer
 	out.Grow(len(data))
-	err := json.Compact(&out, data)
-	return out.Bytes(), err
+	err = json.Compact(&out, data)
+	return objectOf(out.Bytes()), err
 }
 
 // value reads one value of any kind.
@@ -258,7 +262,8 @@ func (s *scanner) peek() byte {
 // names are the member names of one object. A few are compared one by one, more by a map, so that an object of a
 // million names does not take a million times a million steps.
 type names struct {
-	few  [][]byte
+	few  [8][]byte
+	n    int // of few
 	many map[string]struct{}
 }
 
@@ -267,11 +272,14 @@ func (n *names) add(key []byte) bool {
 	if bytes.IndexByte(key, '\\') >= 0 {
 		key = []byte(`"` + unquote(key) + `"`)
 	}
-	if n.many == nil && len(n.few) < 16 {
-		if slices.ContainsFunc(n.few, func(k []byte) bool { return bytes.Equal(k, key) }) {
-			return false
+	if n.many == nil && n.n < len(n.few) {
+		for _, k := range n.few[:n.n] {
+			if bytes.Equal(k, key) {
+				return false
+			}
 		}
-		n.few = append(n.few, key)
+		n.few[n.n] = key
+		n.n++
 		return true
 	}
 	if n.many == nil {

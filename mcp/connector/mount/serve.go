@@ -24,7 +24,7 @@ func (c *call) notified(ctx context.Context, m message) {
 	case "notifications/progress":
 		p := objectOf(params)
 		// A token that is not this call's is another's, or made up.
-		if string(p.get("progressToken")) != string(number(c.id)) {
+		if !isNumber(p.get("progressToken"), c.id) {
 			return
 		}
 		c.clock.progress()

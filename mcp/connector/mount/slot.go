@@ -3,6 +3,7 @@ package mount
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -60,9 +61,18 @@ func (s *source) key(c *connector.Call) string {
 	case c.Session != "":
 		return "session " + c.Session
 	case c.User.GrantID != "":
-		return fmt.Sprintf("grant %s %x", c.User.GrantID, sha256.Sum256(capabilities(c)))
+		return "grant " + c.User.GrantID + " " + short(capabilities(c))
 	}
-	return fmt.Sprintf("user %q %q %x", c.User.Subject, c.User.ClientID, sha256.Sum256(capabilities(c)))
+	return fmt.Sprintf("user %q %q %s", c.User.Subject, c.User.ClientID, short(capabilities(c)))
+}
+
+// short returns a text as it is, or what stands for a long one.
+func short(raw json.RawMessage) string {
+	if len(raw) <= 256 {
+		return string(raw)
+	}
+	sum := sha256.Sum256(raw)
+	return string(sum[:])
 }
 
 // acquire returns the caller's slot and its link, which lives. release gives the slot back.

@@ -29,11 +29,13 @@ type source struct {
 	secret  oauth.Secret
 	log     *slog.Logger
 	version string
+	self    json.RawMessage // how we introduce ourselves
 	now     func() time.Time
 	ids     atomic.Int64 // of requests to the server, over all links
 
-	http     *http.Client // mcp-http
-	children *spawner     // mcp-stdio
+	http     *http.Transport // mcp-http
+	request  *http.Request   // likewise: what each one to the server begins as
+	children *spawner        // mcp-stdio
 
 	health health
 	era    era
@@ -56,7 +58,7 @@ type source struct {
 // New returns a Source for one mounted MCP server. Nothing is connected yet: the server may be down.
 func New(o Options) (connector.Source, error) {
 	s := &source{
-		cfg: o.Config, secret: o.Secret, log: o.Log, version: o.Version, now: o.Now, slots: map[string]*slot{}, levels: map[string]string{},
+		cfg: o.Config, secret: o.Secret, log: o.Log, version: o.Version, self: implementation(o.Version), now: o.Now, slots: map[string]*slot{}, levels: map[string]string{},
 		comparing: make(chan struct{}, 1),
 	}
 	if s.log == nil {
@@ -70,7 +72,12 @@ func New(o Options) (connector.Source, error) {
 	s.parting, s.part = context.WithCancel(context.Background())
 	switch s.cfg.Kind {
 	case connector.MCPHTTP:
-		s.http = newClient(s.cfg.Timeout.D())
+		s.http = newTransport(s.cfg.Timeout.D())
+		request, err := http.NewRequest(http.MethodPost, s.cfg.URL, nil)
+		if err != nil {
+			return nil, err
+		}
+		s.request = request
 	case connector.MCPStdio:
 		s.children = newSpawner(s.cfg, s.secret, s.parting.Done())
 	default:
@@ -178,8 +185,8 @@ func (s *source) notify(ctx context.Context, c *connector.Call) error {
 	if l == nil || !l.alive() || l.modern {
 		return nil // no notification of a client's outlived the older era but cancelled, which is ours
 	}
-	params, _ := l.dress(0, c.Params, c)
-	return l.wire.send(ctx, request(0, c.Method, params), c)
+	p, _ := l.dress(0, c.Params, c)
+	return l.wire.send(ctx, request(0, c.Method, p.bytes()), c)
 }
 
 // spawn runs f in a goroutine for which Close waits; false after that has begun.

@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 
 	"hostedmcp/mcp/connector"
 )
@@ -17,16 +20,21 @@ type pipe struct {
 	link  *link
 	child *child
 
-	lines  chan []byte  // to the child
+	stdin   syscall.RawConn // of the child, for atOnce
+	writing sync.Mutex      // held while something is written
+	ahead   atomic.Int64    // lines that wait for the writer
+	lines   chan []byte     // likewise
+
 	strays chan message // what belongs to no call
 	brake  brake        // on what is said of its output
 }
 
 // Bounds of a pipe.
 const (
-	linesAhead  = 16 // lines that wait for a child that does not read
-	straysAhead = 64 // messages without a call that wait for a client that does not
-	drain       = 16 // times max_bytes of a line that is too long are read to find its end
+	linesAhead  = 16   // lines that wait for a child that does not read
+	straysAhead = 64   // messages without a call that wait for a client that does not
+	wholeWrite  = 4096 // bytes that a pipe takes as a whole or not at all
+	drain       = 16   // times max_bytes of a line that is too long are read to find its end
 )
 
 var errExited = errors.New("the process ended")
@@ -36,9 +44,14 @@ func (s *source) startChild(ctx context.Context, l *link) (*pipe, error) {
 	if err != nil {
 		return nil, err
 	}
+	stdin, err := child.stdin.SyscallConn()
+	if err != nil {
+		child.end()
+		return nil, err
+	}
 	l.secrets.note(s.secret)
 	return &pipe{
-		src: s, link: l, child: child, lines: make(chan []byte, linesAhead), strays: make(chan message, straysAhead),
+		src: s, link: l, child: child, stdin: stdin, lines: make(chan []byte, linesAhead), strays: make(chan message, straysAhead),
 	}, nil
 }
 
@@ -55,13 +68,46 @@ func (w *pipe) roundTrip(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := w.post(ctx, body); err != nil {
+		return err
+	}
+	c.sent = true
+	return c.await(ctx)
+}
+
+// post hands a line to the child: at once where that can be done without waiting, or else to the writer. A change of
+// goroutine costs more than all else that is done for a call.
+func (w *pipe) post(ctx context.Context, body []byte) error {
+	line := append(body, '\n')
+	if w.atOnce(line) {
+		return nil
+	}
+	w.ahead.Add(1)
 	select {
-	case w.lines <- body:
-		c.sent = true
+	case w.lines <- line:
+		return nil
 	case <-ctx.Done():
+		w.ahead.Add(-1)
 		return context.Cause(ctx)
 	}
-	return c.await(ctx)
+}
+
+// atOnce writes a line that the pipe takes as a whole or not at all (pipe(7), PIPE_BUF), unless others wait: none may
+// overtake another.
+func (w *pipe) atOnce(line []byte) bool {
+	if len(line) > wholeWrite || !w.writing.TryLock() {
+		return false
+	}
+	defer w.writing.Unlock()
+	if w.ahead.Load() > 0 {
+		return false
+	}
+	n := 0
+	err := w.stdin.Write(func(fd uintptr) bool {
+		n, _ = syscall.Write(int(fd), line) // what is wrong with it the writer finds out too
+		return true
+	})
+	return err == nil && n == len(line)
 }
 
 // sign adds the user's credential to a request: over stdio each carries its own (contract of `_meta`).
@@ -72,20 +118,16 @@ func (w *pipe) sign(ctx context.Context, c *call) ([]byte, error) {
 	}
 	if credential.Value != "" {
 		w.link.secrets.note(credential.Value)
-		c.params = withCredential(c.params, credential.Value.Reveal())
+		c.params.meta.set(metaCredential, quote(credential.Value.Reveal()))
 	}
 	return c.body(), nil
 }
 
 func (w *pipe) send(ctx context.Context, body []byte, _ *connector.Call) error {
-	select {
-	case w.lines <- body:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-w.link.life.Done():
-		return context.Cause(w.link.life)
-	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(w.link.life, func() { cancel(context.Cause(w.link.life)) })()
+	return w.post(ctx, body)
 }
 
 // started has nothing to open: a pipe is always there.
@@ -100,7 +142,10 @@ func (w *pipe) write() {
 	for {
 		select {
 		case line := <-w.lines:
-			if _, err := w.child.stdin.Write(append(line, '\n')); err != nil {
+			w.writing.Lock()
+			_, err := w.child.stdin.Write(line)
+			w.writing.Unlock()
+			if w.ahead.Add(-1); err != nil {
 				return // it has ended; the reader says so
 			}
 		case <-w.link.life.Done():
