@@ -152,9 +152,7 @@ func TestRotateSigningFailed(t *testing.T) {
 		if slices.Equal(before, inMemory) == happened {
 			t.Errorf("happened %v: keys %v before, %v after", happened, before, inMemory)
 		}
-		for h.Ready() != nil {
-			time.Sleep(time.Millisecond)
-		}
+		h.untilReady()
 		h.reopen()
 		if got := h.signingIDs(); !slices.Equal(got, inMemory) {
 			t.Errorf("happened %v: keys %v in memory, %v in the file", happened, inMemory, got)
