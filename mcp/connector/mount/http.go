@@ -37,23 +37,23 @@ func newTransport(timeout time.Duration) *http.Transport {
 	}
 }
 
-// header is what a request on a link carries besides what do sets: built anew, nothing of the client's own.
-func (s *source) header(ctx context.Context, l *link, from *connector.Call) (http.Header, error) {
+// header is what a request on a link carries besides what do sets: built anew, nothing of the client's own. It returns
+// the credential that is in it too.
+func (s *source) header(ctx context.Context, l *link, from *connector.Call) (http.Header, connector.Credential, error) {
 	h := make(http.Header, 16)
 	h.Set("User-Agent", "hostedmcp/"+s.version)
 	credential, err := s.credential(ctx, from)
 	if err != nil {
-		return nil, err
+		return nil, connector.Credential{}, err
 	}
 	if credential.Header != "" && credential.Value != "" {
 		h.Set(credential.Header, credential.Value.Reveal())
 		l.secrets.note(credential.Value)
 	}
-	if from == nil {
-		return h, nil
+	if from != nil {
+		connector.SetIdentity(h, from.User)
 	}
-	connector.SetIdentity(h, from.User)
-	return h, nil
+	return h, credential, nil
 }
 
 // credential returns what a request carries now: a renewed token is used from the next request on.

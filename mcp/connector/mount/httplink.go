@@ -23,7 +23,7 @@ type httpWire struct {
 
 // roundTrip posts c's request and reads what comes back, be it one message or a stream of them.
 func (w *httpWire) roundTrip(ctx context.Context, c *call) error {
-	header, err := w.header(ctx, c.from)
+	header, credential, err := w.head(ctx, c.from)
 	if err != nil {
 		return err
 	}
@@ -38,6 +38,10 @@ func (w *httpWire) roundTrip(ctx context.Context, c *call) error {
 	if err != nil {
 		stop()
 		cancel(nil)
+		var status refusal
+		if errors.As(err, &status) && status.code == http.StatusUnauthorized && credential.Refused != nil {
+			credential.Refused(ctx) // there may be another one for the next try
+		}
 		return w.gone(err)
 	}
 	c.resp = resp
@@ -153,9 +157,15 @@ func (w *httpWire) send(ctx context.Context, body []byte, from *connector.Call) 
 
 // header is that of one request on this link.
 func (w *httpWire) header(ctx context.Context, from *connector.Call) (http.Header, error) {
-	h, err := w.src.header(ctx, w.link, from)
+	h, _, err := w.head(ctx, from)
+	return h, err
+}
+
+// head is header with the credential that is in it.
+func (w *httpWire) head(ctx context.Context, from *connector.Call) (http.Header, connector.Credential, error) {
+	h, credential, err := w.src.header(ctx, w.link, from)
 	if err != nil {
-		return nil, err
+		return nil, credential, err
 	}
 	h.Set("Content-Type", mediaJSON)
 	h.Set("Accept", mediaJSON+", "+mediaStream)
@@ -165,7 +175,7 @@ func (w *httpWire) header(ctx context.Context, from *connector.Call) (http.Heade
 	if id := w.sessionID(); id != "" {
 		h.Set("Mcp-Session-Id", id)
 	}
-	return h, nil
+	return h, credential, nil
 }
 
 // adopt takes the session id of an answer to initialize: visible ASCII (MCP 2025-11-25 "Session management").

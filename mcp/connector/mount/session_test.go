@@ -147,12 +147,20 @@ func TestRefusedOnce(t *testing.T) {
 				}))
 				m := newMounted(t, connector.Config{Kind: connector.MCPHTTP, URL: s.URL, Credential: connector.CredentialUser}, nil)
 				call, ctx := by("alice", "one", nil), bounded(t)
-				call.Credential = bearer(func() string { return fmt.Sprint(fresh.Add(1)) })
+				var told atomic.Int64
+				call.Credential = func(ctx context.Context) (connector.Credential, error) {
+					c, err := bearer(func() string { return fmt.Sprint(fresh.Add(1)) })(ctx)
+					c.Refused = func(context.Context) { told.Add(1) }
+					return c, err
+				}
 				before := m.who(ctx, call).Session
 				left.Store(refusals)
 				if refusals == 1 {
 					if after := m.who(ctx, call).Session; after == before {
 						t.Error("the session was not made anew")
+					}
+					if n := told.Load(); (status == http.StatusUnauthorized) != (n == 1) {
+						t.Errorf("it was told %d times that the credential was refused", n)
 					}
 					return
 				}
