@@ -83,19 +83,22 @@ func (f *flight) serves(want renewal) bool {
 
 // renew returns a usable upstream token for the grant, asking the provider if need be. It joins a flight under way.
 func (s *Server) renew(ctx context.Context, grantID string, want renewal) renewed {
+	if r, ok := s.fresh(grantID, want); ok { // nearly always, and without a timer
+		return r
+	}
 	timer := time.NewTimer(want.wait)
 	defer timer.Stop()
 	// Another's flight may have been for something else. Then what it left behind is read again, and a flight of our
 	// own begins unless that is enough by now.
 	for {
-		if r, ok := s.fresh(grantID, want); ok {
-			return r
-		}
 		f, own := s.board(ctx, grantID, want)
 		select {
 		case <-f.done:
 			if own || f.serves(want) {
 				return f.result
+			}
+			if r, ok := s.fresh(grantID, want); ok {
+				return r
 			}
 		case <-timer.C:
 			return s.stillFlying(grantID)
@@ -176,20 +179,13 @@ func (s *Server) stillFlying(grantID string) renewed {
 // until they are revoked, and are nobody's any more.
 func (s *Server) fresh(grantID string, want renewal) (renewed, bool) {
 	unjudged := s.judging(grantID) // asked before and after the reading: a flight may have passed meanwhile
-	g, err := s.store.Grant(grantID)
+	g, up, err := s.store.GrantAndUpstream(grantID)
 	switch {
 	// our own trouble is no verdict on the grant
 	case err != nil && !errors.Is(err, storage.ErrNotFound):
 		return renewed{trouble: oauth.StorageUnavailable, err: err}, true
 	case err != nil || g.Ended != "":
 		return s.endedGrant(grantID), true
-	}
-	up, err := s.store.Upstream(grantID)
-	switch {
-	case errors.Is(err, storage.ErrNotFound):
-		return s.endedGrant(grantID), true
-	case err != nil:
-		return renewed{trouble: oauth.StorageUnavailable, err: err}, true
 	// these tokens are another person's: they serve for nothing, not even for being renewed (protocol.md §8.2)
 	case up.Quarantined:
 		return quarantined(up), true

@@ -170,6 +170,23 @@ func (s *Store) Upstream(id string) (Upstream, error) {
 	return u, err
 }
 
+// GrantAndUpstream is Grant and Upstream in one reading, for a tool call that needs both: neither can change between.
+// Errors: ErrNotFound for either, ErrUnavailable.
+func (s *Store) GrantAndUpstream(id string) (g Grant, u Upstream, err error) {
+	err = s.view(func(t *txn) error {
+		record, ok := t.current(id)
+		if !ok {
+			return ErrNotFound
+		}
+		g = record.Grant
+		if u, ok = t.upstream(id); !ok {
+			return ErrNotFound
+		}
+		return nil
+	})
+	return g, u, err
+}
+
 // change is the frame of all transitions on the tokens of a living grant: read both, let fn decide and change them
 // (an error leaves everything as it is), write both. gen 0 = whatever generation.
 func (s *Store) change(ctx context.Context, id string, gen uint32, e Event, fn func(*txn, *Upstream) error) (Upstream, error) {
