@@ -49,8 +49,7 @@ func TestStdoutFlood(t *testing.T) {
 
 // Children of sessions that do nothing make room for others when there is none .
 func TestIdleSessionsMakeRoom(t *testing.T) {
-	m := newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: command(t, "raw", "legacy"), Timeout: seconds(5)},
-		nil)
+	m := newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: command(t, "raw", "legacy"), Timeout: long}, nil)
 	defer mount.SetMaxChildren(3)()
 	ctx := bounded(t)
 	for i := range 5 {
@@ -130,9 +129,12 @@ func TestInheritedFiles(t *testing.T) {
 // A child that prints its environment does not put its secret into our log.
 func TestSecretOnStderr(t *testing.T) {
 	m := newMounted(t, connector.Config{Kind: connector.MCPStdio, Credential: connector.CredentialStatic, Header: "KEY", SecretFile: "x",
-		Command: []string{"/bin/sh", "-c", "echo the key is $KEY 1>&2; exec cat >/dev/null"}, Timeout: seconds(1)},
+		Command: []string{"/bin/sh", "-c", "echo the key is $KEY 1>&2; exec cat >/dev/null"}, Timeout: seconds(3)},
 		func(o *mount.Options) { o.Secret = "s3cr3t-of-ours" })
 	m.fails(bounded(t), tool(by("alice", "", nil), "x", `{}`, ""))
+	if err := m.Close(bounded(t)); err != nil { // the log is complete
+		t.Fatal(err)
+	}
 	if log := m.log.String(); strings.Contains(log, "s3cr3t") || !strings.Contains(log, "the key is [redacted]") {
 		t.Error(log)
 	}

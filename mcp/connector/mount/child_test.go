@@ -260,7 +260,7 @@ func TestChildDoesNotStart(t *testing.T) {
 		{[]string{"/bin/cat"}, "refuses the handshake"}, // answers each request with itself
 	} {
 		t.Run(c.command[0], func(t *testing.T) {
-			m := newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: c.command, Timeout: seconds(1)}, nil)
+			m := newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: c.command, Timeout: long}, nil)
 			turned := make(chan struct{}, 10)
 			m.OnChange(func() { turned <- struct{}{} })
 			e := m.fails(bounded(t), tool(by("alice", "", nil), "whoami", `{}`, ""))

@@ -4,26 +4,27 @@ import (
 	"fmt"
 	"testing"
 
+	"hostedmcp/auth/oauth"
 	"hostedmcp/mcp/connector"
 )
 
 // rawWays are raw servers over both transports, in both eras.
-func rawWays(t *testing.T, f func(t *testing.T, m *mounted, stdio bool)) {
+func rawWays(t *testing.T, timeout oauth.Duration, f func(t *testing.T, m *mounted, stdio bool)) {
 	for _, era := range []string{"legacy", "modern"} {
 		t.Run("http "+era, func(t *testing.T) {
 			t.Parallel()
-			f(t, hostileHTTP(t, newSite(t, rawHandler(era)).URL), false)
+			f(t, hostileHTTP(t, newSite(t, rawHandler(era)).URL, timeout), false)
 		})
 		t.Run("stdio "+era, func(t *testing.T) {
 			t.Parallel()
-			f(t, newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: command(t, "raw", era), MaxBytes: maxBytes, Timeout: seconds(8)}, nil), true)
+			f(t, newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: command(t, "raw", era), MaxBytes: maxBytes, Timeout: timeout}, nil), true)
 		})
 	}
 }
 
 // Issue 6 item 1, "Lossless": definitions and results are those of the server but for white space.
 func TestFidelity(t *testing.T) {
-	rawWays(t, func(t *testing.T, m *mounted, stdio bool) {
+	rawWays(t, long, func(t *testing.T, m *mounted, stdio bool) {
 		ctx, call := bounded(t), by("alice", "", nil)
 		c, err := m.Catalog(ctx, &call)
 		if err != nil {
@@ -48,7 +49,7 @@ func TestFidelity(t *testing.T) {
 
 // JSON-RPC 2.0 §5.1: the server's own errors are handed on whole.
 func TestErrors(t *testing.T) {
-	rawWays(t, func(t *testing.T, m *mounted, _ bool) {
+	rawWays(t, long, func(t *testing.T, m *mounted, _ bool) {
 		e := m.fails(bounded(t), tool(by("alice", "", nil), "error", `{}`, ""))
 		if e.Code != -32050 || e.Message != "no <b>" || string(e.Data) != `{"z":1e2,"a":[]}` || e.Reason != "" {
 			t.Errorf("%+v", e)

@@ -16,13 +16,16 @@ import (
 
 func seconds(n int) oauth.Duration { return oauth.Duration(time.Duration(n) * time.Second) }
 
-func hostileHTTP(t *testing.T, url string) *mounted {
-	return newMounted(t, connector.Config{Kind: connector.MCPHTTP, URL: url, MaxBytes: maxBytes, Timeout: seconds(6)}, nil)
+// long is a timeout that only broken things reach.
+const long = oauth.Duration(patience / 2)
+
+func hostileHTTP(t *testing.T, url string, timeout oauth.Duration) *mounted {
+	return newMounted(t, connector.Config{Kind: connector.MCPHTTP, URL: url, MaxBytes: maxBytes, Timeout: timeout}, nil)
 }
 
 // Issue 6 "Bad input": what cannot be handed on fails its own call, with a message that names the connector.
 func TestHostileAnswers(t *testing.T) {
-	rawWays(t, func(t *testing.T, m *mounted, stdio bool) {
+	rawWays(t, long, func(t *testing.T, m *mounted, stdio bool) {
 		ctx, call := bounded(t), by("alice", "", nil)
 		for name := range hostile {
 			for _, as := range []string{"plain", "stream"} {
@@ -43,7 +46,7 @@ func TestHostileAnswers(t *testing.T) {
 
 // "timeout": a call that is never answered ends, and nothing else with it.
 func TestTimeout(t *testing.T) {
-	rawWays(t, func(t *testing.T, m *mounted, _ bool) {
+	rawWays(t, seconds(6), func(t *testing.T, m *mounted, _ bool) {
 		ctx, call := bounded(t), by("alice", "", nil)
 		hung := make(chan error, 1)
 		go func() {
@@ -68,7 +71,7 @@ func TestEraProbe(t *testing.T) {
 	for _, manner := range []string{"silent", "ends"} {
 		t.Run(manner, func(t *testing.T) {
 			t.Parallel()
-			m := newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: command(t, "raw", "legacy", manner), Timeout: seconds(4)}, nil)
+			m := newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: command(t, "raw", "legacy", manner), Timeout: seconds(12)}, nil)
 			if e := m.fails(bounded(t), tool(by("alice", "", nil), "error", `{}`, "")); e.Code != -32050 {
 				t.Error(e)
 			}
@@ -142,7 +145,7 @@ func TestHostileHTTP(t *testing.T) {
 				}
 				good.ServeHTTP(w, r)
 			}))
-			m := hostileHTTP(t, s.URL)
+			m := hostileHTTP(t, s.URL, long)
 			ctx, call := bounded(t), by("alice", "", nil)
 			if e := m.fails(ctx, tool(call, "error", `{}`, "")); e.Code != -32050 {
 				t.Fatal(e)

@@ -225,9 +225,11 @@ func (w *httpWire) quit(left []*call) {
 	if id == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(w.src.parting, goodbye)
+	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
 	defer cancel()
 	w.cutOff(ctx, left)
+	// However late it is by now, the server hears the end itself.
+	defer context.AfterFunc(w.src.parting, func() { time.AfterFunc(lastWords/2, cancel) })()
 	h, err := w.header(ctx, w.link.latest())
 	w.forget()
 	if err != nil {

@@ -9,9 +9,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
-	"hostedmcp/auth/oauth"
 	"hostedmcp/mcp/connector"
 )
 
@@ -52,7 +50,7 @@ func drowsyChild([]string) {
 // MCP 2026-07-28 "Backward Compatibility": silence may mean the older era, or a server that is slow to start; its word
 // about the handshake tells.
 func TestDrowsyChild(t *testing.T) {
-	m := newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: command(t, "drowsy"), Timeout: oauth.Duration(2 * time.Second)}, nil)
+	m := newMounted(t, connector.Config{Kind: connector.MCPStdio, Command: command(t, "drowsy"), Timeout: seconds(12)}, nil)
 	if got := m.says(bounded(t), tool(by("alice", "", nil), "echo", `{}`, "")); got != "awake" {
 		t.Error(got)
 	}
