@@ -19,6 +19,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -192,7 +193,7 @@ func readConfig(path string) (*config, *admin.ConfigFile, error) {
 	c := &config{
 		Listen: "127.0.0.1:8080", DataDir: "./data", Provider: upstream.DefaultConfig(), Tokens: auth.DefaultTokens(),
 		Clients: auth.DefaultClients(), MCP: mcp.DefaultConfig(), Storage: storage.DefaultConfig(),
-		Metrics: web.DefaultMetricsConfig(), Log: web.DefaultLogConfig(), Limits: auth.DefaultLimits(), Admin: admin.DefaultConfig(),
+		Metrics: web.DefaultMetricsConfig(), TLS: web.DefaultTLSConfig(), Log: web.DefaultLogConfig(), Limits: auth.DefaultLimits(), Admin: admin.DefaultConfig(),
 	}
 	file, err := admin.ReadConfig(path, c)
 	if err != nil {
@@ -227,7 +228,7 @@ func (c *config) validate() error {
 	faults := []error{
 		keyed("public_url", oauth.CheckIssuer(c.PublicURL)), web.CheckListen("listen", c.Listen), c.parseProxies(),
 		c.Access.Validate(), c.Tokens.Validate(loopback), c.Clients.Validate(c.PublicURL),
-		c.MCP.Validate(), c.Storage.Validate(), c.Metrics.Validate(), c.TLS.Validate(), c.Log.Validate(), c.Limits.Validate(),
+		c.MCP.Validate(), c.Storage.Validate(), c.Metrics.Validate(), c.TLS.Validate(c.PublicURL), c.Log.Validate(), c.Limits.Validate(),
 		c.Admin.Validate(), connector.ValidateAll(c.Connectors), connector.ValidateScopes(c.Connectors, c.scopes()),
 	}
 	if c.DataDir == "" {
@@ -405,12 +406,11 @@ type later struct{ http.Handler }
 // their own, so that no proxy rule can publish them.
 func (p *program) listen() error {
 	listeners := []web.Listener{{Key: "listen", Addr: p.Listen, Handler: &p.public}}
-	if p.TLS.Enabled() {
-		certs, err := web.NewCertificates(p.TLS, nil, p.log)
-		if err != nil {
-			return err
-		}
-		listeners[0].TLS = certs.Config()
+	var err error
+	if listeners[0].TLS, err = p.TLS.Server(web.TLSOptions{
+		PublicURL: p.PublicURL, Folder: p.acmeFolder(), Proxy: http.ProxyFromEnvironment, Log: p.log,
+	}); err != nil {
+		return err
 	}
 	if p.Metrics.Listen != "" {
 		listeners = append(listeners, web.Listener{
@@ -421,10 +421,12 @@ func (p *program) listen() error {
 		listeners = append(listeners, web.Listener{Key: "demo.listen", Addr: p.Demo.Listen, Handler: &p.sign})
 	}
 	limits := web.Limits{HeaderMax: p.Limits.HeaderMax, HeaderTimeout: p.Limits.HeaderTimeout.D()}
-	var err error
 	p.server, err = web.Bind(limits, p.log, listeners...)
 	return err
 }
+
+// acmeFolder is where certificates of an authority lie: beside the store, which it has nothing else to do with.
+func (c *config) acmeFolder() string { return filepath.Join(c.DataDir, "acme") }
 
 // open opens the store and builds what stands on it. It does no network I/O. The order is that of the arrows
 // (design.md §2): each part gets what it stands on.
@@ -816,7 +818,15 @@ func printUnit(path, user string) ([]byte, error) {
 	o.Binary, faults[0] = os.Executable()
 	o.Config, faults[1] = filepath.Abs(path)
 	o.DataDir, faults[2] = filepath.Abs(c.DataDir)
+	o.LowPort = lowPort(c.Listen) || lowPort(c.Metrics.Listen)
 	return deploy.Unit(o), errors.Join(faults[:]...)
+}
+
+// lowPort says that an address can only be listened on by root, or with a capability.
+func lowPort(address string) bool {
+	_, port, _ := net.SplitHostPort(address)
+	n, err := strconv.Atoi(port)
+	return err == nil && 0 < n && n < 1024
 }
 
 // printClient needs the public URL, the client's id and what the connectors exchange tokens for. The secret's file need
@@ -866,6 +876,9 @@ func commandEnv(path string) (admin.Env, error) {
 			Lives: admin.Lives{RefreshIdle: c.Tokens.RefreshIdle, TombstoneTTL: c.Tokens.TombstoneTTL, RetryWindow: c.Tokens.RetryWindow},
 		},
 		Findings: admin.Findings{Provider: c.checkProvider, Documents: c.checkDocuments, Connectors: c.checkConnectors},
+	}
+	if c.TLS.ACME {
+		env.Machine.ACME = &admin.ACME{Directory: c.TLS.ACMEDirectory, Folder: c.acmeFolder()}
 	}
 	for _, f := range c.secretFiles() {
 		env.Machine.Secrets = append(env.Machine.Secrets, admin.SecretFile{Key: f.key, Path: f.path})

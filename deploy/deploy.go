@@ -26,6 +26,7 @@ type UnitOptions struct {
 	Config  string // "" = /etc/hostedmcp/config.toml
 	User    string // "" = DynamicUser: systemd makes one up. A data folder outside of /var/lib needs a user that stays
 	DataDir string // "" = /var/lib/hostedmcp; the same as data_dir in the configuration
+	LowPort bool   // it listens below 1024, for which it needs a capability. Without: it gets none
 }
 
 func (o UnitOptions) withDefaults() UnitOptions {

@@ -62,6 +62,8 @@ func TestUnitOptions(t *testing.T) {
 		{"another folder in /var/lib", deploy.UnitOptions{DataDir: "/var/lib/mcp/main/"}, []string{"StateDirectory=mcp/main", "WorkingDirectory=%S/mcp/main", "DynamicUser=yes"}, nil},
 		{"a folder elsewhere", deploy.UnitOptions{DataDir: "/srv/mcp"}, []string{"User=hostedmcp", "ReadWritePaths=/srv/mcp", "WorkingDirectory=/srv/mcp"}, []string{"DynamicUser=yes", "StateDirectoryMode=0700"}},
 		{"out of /var/lib by dots", deploy.UnitOptions{DataDir: "/var/lib/../etc"}, []string{"ReadWritePaths=/var/etc", "User=hostedmcp"}, nil},
+		{"a port below 1024", deploy.UnitOptions{LowPort: true}, []string{"CapabilityBoundingSet=CAP_NET_BIND_SERVICE", "AmbientCapabilities=CAP_NET_BIND_SERVICE",
+			"PrivateUsers=no", "NoNewPrivileges=yes"}, []string{"CapabilityBoundingSet=", "AmbientCapabilities=", "PrivateUsers=yes"}},
 		{"blanks, quotes, specifiers and variables", deploy.UnitOptions{Binary: `/opt/my apps/100%/$HOME/h`, Config: `/etc/a"b\c.toml`},
 			[]string{`ExecStart="/opt/my apps/100%%/$$HOME/h" -config "/etc/a\"b\\c.toml"`, `ExecPaths="/opt/my apps/100%%/$HOME/h"`}, nil},
 		{"a line of its own", deploy.UnitOptions{DataDir: "/srv/x\nExecStartPre=/bin/evil", User: "a\nUser=root", Config: "/c\r\nUser=root"},

@@ -25,6 +25,7 @@ type Machine struct {
 	PublicURL      string
 	Listen         string // host:port
 	TLS            bool   // the listener speaks it itself
+	ACME           *ACME  // its certificate comes from an authority; nil = not
 	TrustedProxies bool   // some are configured
 	MetricsListen  string // "" = off
 	Lives          Lives
@@ -35,6 +36,9 @@ type Machine struct {
 	Disk         func(dir string) (Disk, error) // what a folder lies on
 	Now          func() time.Time
 }
+
+// ACME is where certificates come from, and where they are kept.
+type ACME struct{ Directory, Folder string }
 
 // SecretFile is a file that nobody else may read, with the key that names it ("provider.client_secret_file").
 type SecretFile struct{ Key, Path string }
@@ -78,7 +82,7 @@ func check(ctx context.Context, c *call) error {
 	}
 	// In this order: what is at fault on the machine explains what fails further out.
 	for _, look := range []func(context.Context) []oauth.Finding{
-		k.socket, k.files, k.key, k.disk, k.clock, k.store, k.lives, k.listeners, k.metrics, k.public,
+		k.socket, k.files, k.key, k.disk, k.clock, k.store, k.lives, k.listeners, k.acme, k.metrics, k.public,
 		k.provider(), c.env.Findings.Documents, c.env.Findings.Connectors,
 	} {
 		if look == nil {

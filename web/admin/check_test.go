@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -116,6 +117,43 @@ func (r *rig) findings() (map[string]oauth.Finding, result) {
 		r.Errorf("ok is %v, code %d", a.OK, got.code)
 	}
 	return all, got
+}
+
+// Certificates from an authority: who can read the keys, whether the authority reaches us, and we it.
+func TestCheckACME(t *testing.T) {
+	directory := `{"newOrder":"x"}`
+	ca := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/dir" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = io.WriteString(w, directory)
+	}))
+	defer ca.Close()
+	r := newRig(t)
+	folder := filepath.Join(r.opts.Dir, "acme")
+	r.env.Machine = admin.Machine{PublicURL: "https://mcp.example.invalid", Listen: ":443", TLS: true, ACME: &admin.ACME{Directory: ca.URL + "/dir", Folder: folder}}
+	look := func(want map[string]oauth.Level) {
+		t.Helper()
+		all, _ := r.findings()
+		for name, level := range want {
+			if all[name].Level != level {
+				t.Errorf("%s: %+v", name, all[name])
+			}
+		}
+	}
+	look(map[string]oauth.Level{"acme folder": oauth.FindingOK, "acme port": oauth.FindingOK, "acme directory": oauth.FindingOK, "acme files": ""})
+	r.must(os.Mkdir(folder, 0o750))
+	r.must(os.WriteFile(filepath.Join(folder, "key"), nil, 0o640))
+	r.env.Machine.Listen, r.env.Machine.ACME.Directory = ":8443", ca.URL+"/other"
+	look(map[string]oauth.Level{"acme folder": oauth.FindingFail, "acme files": oauth.FindingFail, "acme port": oauth.FindingWarn, "acme directory": oauth.FindingFail})
+	r.must(os.Chmod(folder, 0o700))
+	r.must(os.Chmod(filepath.Join(folder, "key"), 0o600))
+	directory, r.env.Machine.Listen, r.env.Machine.ACME.Directory = "<html>", "127.0.0.1:443", ca.URL+"/dir"
+	look(map[string]oauth.Level{"acme folder": oauth.FindingOK, "acme files": "", "acme port": oauth.FindingWarn, "acme directory": oauth.FindingFail})
+	ca.Close()
+	all, _ := r.findings()
+	has(t, all["acme directory"].Text+all["acme directory"].Fix, "refuses connections", "tls.acme_directory")
+	has(t, all["acme port"].Text, "port 443 of mcp.example.invalid", "127.0.0.1:443")
 }
 
 // Times of [tokens] that do not go together: the warning names both keys, and the oldest backup that is safe.
