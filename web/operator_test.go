@@ -66,6 +66,17 @@ func (d document) leadsTo(want url.Values) {
 	}
 }
 
+// TestOperatorPartial: a search that was given up says so, and never that there is nothing.
+func TestOperatorPartial(t *testing.T) {
+	const given = "The search took too long and was given up: "
+	operator(t, func(p *auth.StatusPage) { p.Partial, p.Query.Client = true, "cl" }).
+		expect(given+"there may be more than these. Search for the whole e-mail address or subject", "Cursor Ended")
+	none := operator(t, func(p *auth.StatusPage) { p.Partial, p.Query.Client, p.Grants = true, "cl", nil })
+	none.expect(given+"nothing was found until then, but there may be something.", "Show all connections")
+	none.refuse("No connection matches")
+	operator(t, func(p *auth.StatusPage) { p.Query.Client, p.Grants = "cl", nil }).refuse(given)
+}
+
 // TestOperator: everybody's connections, how what they need is doing, and the ways on (protocol.md §4.3).
 func TestOperator(t *testing.T) {
 	d := operator(t, nil)
