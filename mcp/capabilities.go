@@ -151,7 +151,7 @@ func (s *Server) greet(ctx context.Context, k *call, result sdk.Result) (*Result
 			return nil, err
 		}
 	}
-	if k.partial && valueOf(object, "ttlMs") != nil {
+	if k.partial.Load() && valueOf(object, "ttlMs") != nil {
 		if object, err = with(object, "ttlMs", []byte("0")); err != nil {
 			return nil, err
 		}

@@ -11,7 +11,9 @@
 //	  lookup      the tool, prompt or resource, if there is one for this caller; Mcp-Param headers   route.go, paramheader.go
 //	5 scope       403 step-up                                            endpoint.go
 //	6 provider    upstream token before dispatch: 401, 503               endpoint.go
-//	7 dispatch    session, stream rules, SDK, middleware, tool           dispatch.go, sessions.go, writer.go, watch.go
+//	7 dispatch    session, stream rules                                  dispatch.go, sessions.go, writer.go, watch.go
+//	  call        tools/call: the tool, and its answer                   straight.go, replay.go
+//	  all else    the SDK, and our middleware inside it                  receive.go
 //
 // Each step may refuse; challenge.go is the one exit that writes refusals.
 //
@@ -23,14 +25,21 @@
 //
 // # Identity
 //
-// Every request is verified by itself, in a session too. Who asks travels to the tool as a Caller: the SDK carries it
-// in RequestExtra.TokenInfo, one receiving middleware puts it into the context. A tool must not look elsewhere: in a
-// session the SDK's context is that of the initialize request. Our bearer token and cookies never get past step 7.
+// Every request is verified by itself, in a session too. Who asks travels to the tool as a Caller in the context. Where
+// the SDK is in between, it carries it in RequestExtra.TokenInfo, and one receiving middleware puts it into the context
+// anew: in a session the SDK's own context is that of the initialize request. Our bearer token and cookies never get past
+// step 7.
+//
+// # Answers
+//
+// A call of a tool is answered in one piece of JSON, unless something was said before its answer or it takes long: then
+// the answer is a stream of events. In sessions of version 2025-11-25 such a stream can be taken up again when its
+// connection breaks: the call goes on, and what it says is kept for a while (replay.go).
 //
 // # Tools
 //
-// The SDK's server holds no tools. Ours are raw JSON (Tool), listed and called by the middleware out of one registry
-// and by one predicate, so that a hidden tool is exactly a tool that does not exist.
+// The SDK's server holds no tools. Ours are raw JSON (Tool), listed and called out of one registry and by one predicate,
+// so that a hidden tool is exactly a tool that does not exist. The SDK sees a call only if it has something to refuse.
 //
 // # Connectors
 //

@@ -32,7 +32,7 @@ type call struct {
 	sessionID   string                       // of the older era
 	traceparent string                       // for connectors; "" = none
 	views       map[*mounted]*view           // looked up for this request
-	partial     bool                         // a connector could not say what it offers
+	partial     atomic.Bool                  // a connector could not say what it offers
 	talk        *talk                        // with which the tool was looked up, for its call; nil = none
 	request     connector.Call               // likewise
 	target      *target                      // of methods about one prompt or resource; nil = none for this caller

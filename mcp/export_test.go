@@ -2,6 +2,7 @@ package mcp
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -36,6 +37,11 @@ func (s *Server) Kept() int64 { return s.sessions.hold.bytes.Load() }
 
 // SetHold sets how long answers are held.
 func (s *Server) SetHold(d time.Duration) { s.sessions.hold.time = d }
+
+// Settled reports whether no change is being gathered.
+func (s *Server) Settled() bool {
+	return !slices.ContainsFunc(s.mounts, func(m *mounted) bool { return m.telling.Load() })
+}
 
 // CursorOf is the cursor that would follow a name.
 func CursorOf(name string) string { return cursorOf(name) }

@@ -3,7 +3,9 @@ package mcp_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -253,5 +255,40 @@ func TestLogLevel(t *testing.T) {
 	}
 	if c := w.modernCall(token, "a__t"); strings.Contains(c.body, "at warning") {
 		t.Errorf("unasked: %s", c.body)
+	}
+}
+
+// TestRestlessConnector: a connector whose lists change without end costs one goroutine for a client that reads nothing,
+// and when that reads again, it hears of the last change.
+func TestRestlessConnector(t *testing.T) {
+	up := library("a", nil)
+	full := make(chan struct{})
+	up.do = func(ctx context.Context, c connector.Call) (json.RawMessage, error) {
+		big := fmt.Appendf(nil, `{"uri":"a://a","_meta":{"x":"%01048576d"}}`, 1)
+		for n := 0; ctx.Err() == nil && n < 32; n++ { // more than the buffers on the way hold
+			if n == 1 {
+				close(full)
+			}
+			c.Peer.Notify(ctx, "notifications/resources/updated", big)
+		}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	w := mounting(t, up)
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	eras["modern"](w, token, "resources/list", "", "")
+	_, stream := w.open(t.Context(), w.request("POST", `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true,"resourceSubscriptions":["a://a"]},`+meta26+`}}`,
+		modern(token, "subscriptions/listen", "")...))
+	<-full
+	before := runtime.NumGoroutine()
+	for range 40 {
+		up.changed()
+		w.await("the change is gathered", w.server.Settled)
+	}
+	if more := runtime.NumGoroutine() - before; more > 20 {
+		t.Errorf("%d goroutines more", more)
+	}
+	for range 2 { // of the first change, and once more of all that followed
+		readUntil(t, stream, `data: {"jsonrpc":"2.0","method":"notifications/tools/list_changed"`)
 	}
 }

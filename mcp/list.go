@@ -47,7 +47,7 @@ func page[T any](s *Server, k *call, name string, list []*T, read func(*T) (stri
 		r.extra = `"nextCursor":"` + cursorOf(last) + `",`
 	}
 	switch {
-	case k.modern && k.partial: // the connector that is missing may be back in a moment
+	case k.modern && k.partial.Load(): // the connector that is missing may be back in a moment
 		r.extra += cacheable(0)
 	case k.modern:
 		r.extra += s.cacheable

@@ -26,8 +26,48 @@ type changes struct {
 
 // listener is one subscription.
 type listener struct {
-	call *call
-	want changes
+	call   *call
+	want   changes
+	herald herald
+}
+
+// herald tells one listener of changes, of each connector by one goroutine at a time: a connector that changes without end
+// and a client that does not read would fill the memory. The zero value is at rest. mu guards what stands below it.
+type herald struct {
+	mu    sync.Mutex
+	going map[*connector.Rule]bool // by connector; true = there was another change meanwhile
+}
+
+// tell has f run in the background, now or, if it is under way, once more when it ends.
+func (h *herald) tell(b *background, rule *connector.Rule, f func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, going := h.going[rule]; going {
+		h.going[rule] = true
+		return
+	}
+	if h.going == nil {
+		h.going = map[*connector.Rule]bool{}
+	}
+	h.going[rule] = false
+	b.start(func() {
+		for again := true; again; again = h.again(rule) {
+			f()
+		}
+	})
+}
+
+// again reports whether there was another change, or ends the telling.
+func (h *herald) again(rule *connector.Rule) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	again := h.going[rule]
+	if again {
+		h.going[rule] = false
+	} else {
+		delete(h.going, rule)
+	}
+	return again
 }
 
 // listeners are all of them. mu guards set.
@@ -71,7 +111,7 @@ func (s *Server) listen(ctx context.Context, k *call) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &listener{k, allowed}
+	l := &listener{call: k, want: allowed}
 	s.listeners.add(l)
 	defer s.listeners.remove(l)
 	params, err := marshal(map[string]any{"notifications": allowed})
@@ -188,7 +228,7 @@ const settling = 20 * time.Millisecond
 
 // changed tells those who may know of the connector that its lists may have changed. nil is this server itself.
 func (s *Server) changed(m *mounted) {
-	told, rule := &s.telling, &connector.Rule{}
+	told, rule := &s.telling, &s.everybody
 	if m != nil {
 		told, rule = &m.telling, &m.whole
 	}
@@ -206,15 +246,15 @@ func (s *Server) changed(m *mounted) {
 	})
 }
 
-// announce does it, to each in a goroutine of its own: one that does not read must not keep the others waiting. What else
-// than tools may have changed is told with connectors only: this server has nothing else.
+// announce does it, to each by itself: one that does not read must not keep the others waiting. What else than tools may
+// have changed is told with connectors only: this server has nothing else.
 func (s *Server) announce(rule *connector.Rule, all bool) {
 	for _, l := range s.listeners.all() {
-		s.background.start(func() { l.changed(rule, all) })
+		l.herald.tell(&s.background, rule, func() { l.changed(rule, all) })
 	}
 	s.sessions.each(func(ss *session) {
 		if ss.peer.listening() != nil {
-			s.background.start(func() { ss.peer.changed(rule, all) })
+			ss.peer.herald.tell(&s.background, rule, func() { ss.peer.changed(rule, all) })
 		}
 	})
 }

@@ -223,7 +223,9 @@ func (s *Server) lookAll(ctx context.Context, k *call, mounts []*mounted) []*vie
 			out = append(out, v)
 		}
 	}
-	k.partial = k.partial || len(out) < len(mounts)
+	if len(out) < len(mounts) {
+		k.partial.Store(true)
+	}
 	return out
 }
 

@@ -67,7 +67,8 @@ type Server struct {
 	stateKey    []byte
 	parked      parked
 	listeners   listeners
-	telling     atomic.Bool // a change of our own tools is about to be told
+	telling     atomic.Bool    // a change of our own tools is about to be told
+	everybody   connector.Rule // of our own tools: the zero value hides nothing
 	grants      grants
 	background  background // what belongs to no request
 

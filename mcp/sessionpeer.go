@@ -17,8 +17,9 @@ import (
 
 // sessionPeer is the client of one session. mu guards what stands below it.
 type sessionPeer struct {
-	level atomic.Pointer[string] // of logging/setLevel; nil = none set
-	hold  *hold                  // of answers that can be taken up again, shared by all sessions
+	level  atomic.Pointer[string] // of logging/setLevel; nil = none set
+	hold   *hold                  // of answers that can be taken up again, shared by all sessions
+	herald herald
 
 	mu      sync.Mutex
 	hello   []byte // params of initialize
