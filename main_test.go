@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"go/parser"
 	"go/token"
@@ -323,7 +324,8 @@ func askDeals(t *testing.T, endpoint, token string) int {
 	defer session.Close()
 	r, err := session.CallTool(t.Context(), &sdk.CallToolParams{Name: "crm__list_deals", Arguments: map[string]any{"close_from": "2000-01-01", "limit": 5}})
 	if err != nil || r.IsError {
-		t.Fatalf("%v %+v", err, r)
+		said, _ := json.Marshal(r)
+		t.Fatalf("%v %s", err, said)
 	}
 	deals, _ := r.StructuredContent.(map[string]any)
 	for _, member := range deals {
