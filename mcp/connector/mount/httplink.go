@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hostedmcp/mcp/connector"
@@ -19,6 +20,8 @@ type httpWire struct {
 	mu      sync.Mutex
 	session string // of the server; "" = it holds none
 	ended   sync.Once
+
+	listening atomic.Bool // to the standing stream
 }
 
 // roundTrip posts c's request and reads what comes back, be it one message or a stream of them.
@@ -113,6 +116,9 @@ func (w *httpWire) stream(ctx context.Context, c *call, resp *http.Response) err
 				events = newEvents(back.Body, limit, whole)
 				continue
 			}
+			if events.goes && events.id == "" && !w.link.modern && ctx.Err() == nil {
+				return w.elsewhere(ctx, c)
+			}
 			return err
 		}
 		m, err := w.link.parse(data)
@@ -140,6 +146,13 @@ func (w *httpWire) resume(ctx context.Context, id string, retry time.Duration, c
 	}
 	resp, err := w.listen(ctx, id, c.from)
 	return resp, err == nil
+}
+
+// elsewhere waits for an answer whose own stream the server has ended with the word that it goes on, but not where: what
+// is left is the standing stream.
+func (w *httpWire) elsewhere(ctx context.Context, c *call) error {
+	w.started(c.from)
+	return c.await(ctx)
 }
 
 // send posts a notification or an answer.

@@ -19,6 +19,7 @@ type events struct {
 
 	id    string        // of the last event that had one
 	retry time.Duration // how long to wait before the stream is opened anew
+	goes  bool          // on after its end: retry was said
 }
 
 // longestRetry bounds what a server may ask for.
@@ -56,7 +57,7 @@ func (e *events) next() ([]byte, error) {
 			e.setID(value)
 		case "retry":
 			if ms, err := strconv.ParseUint(string(value), 10, 31); err == nil {
-				e.retry = min(time.Duration(ms)*time.Millisecond, longestRetry)
+				e.retry, e.goes = min(time.Duration(ms)*time.Millisecond, longestRetry), true
 			}
 		}
 	}

@@ -12,9 +12,14 @@ import (
 // This file reads the standing stream of the older era, and opens streams by GET (MCP 2025-11-25 "Listening for messages
 // from the server", "Resumability and redelivery").
 
-// started opens the standing stream of the older era, on which the server says what belongs to no call.
+// started opens the standing stream of the older era, on which the server says what belongs to no call, unless it is
+// open.
 func (w *httpWire) started(*connector.Call) {
+	if !w.listening.CompareAndSwap(false, true) {
+		return
+	}
 	w.src.spawn(func() {
+		defer w.listening.Store(false)
 		for fails := 0; w.link.alive() && fails < mostStanding; fails++ {
 			began := w.src.now()
 			again, last, retry := w.standing(w.link.life)
@@ -54,12 +59,28 @@ func (w *httpWire) standing(ctx context.Context) (again bool, last string, retry
 			continue
 		}
 		m, err := w.link.parse(data)
+		if err == nil && w.link.belongs(m) {
+			continue
+		}
 		if err != nil || m.method == "" {
 			own.warn(w.src.log, "connector says what cannot be read on its standing stream", "error", err)
 			continue
 		}
 		w.link.stray(ctx, m)
 	}
+}
+
+// belongs hands a message to the call that it names, if there is one: some servers answer on this stream.
+func (l *link) belongs(m message) bool {
+	id := m.id
+	switch {
+	case m.method == "notifications/progress":
+		id = objectOf(m.params).get("progressToken")
+	case m.method != "":
+		return false
+	}
+	c := l.find(id)
+	return c != nil && c.push(m)
 }
 
 // listen opens a stream by GET: the standing one, or with an event id a broken one anew.
