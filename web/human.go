@@ -1,11 +1,11 @@
 package web
 
 import (
-	"strconv"
 	"strings"
 	"time"
 
 	"hostedmcp/auth/oauth"
+	"hostedmcp/auth/story"
 )
 
 // Times on pages are UTC and say so where the hour matters; the machine-readable form stands beside them in <time>.
@@ -45,24 +45,7 @@ func count(n int, one, unit string) string {
 	if n == 1 {
 		return one + " " + unit
 	}
-	return plural(int64(n), unit)
-}
-
-// plural writes n units with a figure: "1 connection", "1,204 connections".
-func plural(n int64, unit string) string {
-	if n == 1 {
-		return "1 " + unit
-	}
-	return number(n) + " " + unit + "s"
-}
-
-// number writes n with a comma between thousands.
-func number(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
+	return story.Count(int64(n), unit)
 }
 
 // The forms of a moment: on a list, in a story, below a refusal, in an attribute, in a sentence.

@@ -6,6 +6,7 @@ import (
 
 	"hostedmcp/auth"
 	"hostedmcp/auth/oauth"
+	"hostedmcp/auth/story"
 )
 
 // What operators see beyond their own connections (protocol.md §4.3): everybody's, found by user or program, with how
@@ -87,13 +88,13 @@ func (v statusView) Caption() string {
 	var said string
 	switch {
 	case !v.Everybody() && v.Total > 0:
-		said = plural(int64(v.Total), "connection") + " of one user."
+		said = story.Count(int64(v.Total), "connection") + " of one user."
 	case v.From > 0 && v.Total > 0:
-		said = number(int64(v.From)) + " to " + number(int64(v.To)) + " of " + number(int64(v.Total)) + "."
+		said = story.Number(int64(v.From)) + " to " + story.Number(int64(v.To)) + " of " + story.Number(int64(v.Total)) + "."
 	case v.From > 0:
-		said = number(int64(v.From)) + " to " + number(int64(v.To)) + "."
+		said = story.Number(int64(v.From)) + " to " + story.Number(int64(v.To)) + "."
 	default:
-		said = plural(int64(len(v.Grants)), "connection") + " on this page."
+		said = story.Count(int64(len(v.Grants)), "connection") + " on this page."
 	}
 	return said + " Times are UTC."
 }

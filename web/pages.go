@@ -12,6 +12,7 @@ import (
 
 	"hostedmcp/auth"
 	"hostedmcp/auth/oauth"
+	"hostedmcp/auth/story"
 )
 
 //go:embed templates
@@ -61,7 +62,7 @@ func NewPages(site Site, now func() time.Time) (*Pages, error) {
 func (p *Pages) parse() error {
 	funcs := template.FuncMap{
 		"words": words, "date": date, "machine": machine, "stamp": stamp, "minute": minute, "until": until,
-		"number": number, "label": userLabel,
+		"number": story.Number, "label": userLabel,
 		"ago": func(t time.Time) string { return ago(p.now(), t) },
 	}
 	base, err := template.New("base.html").Funcs(funcs).ParseFS(templateFiles, "templates/base.html")

@@ -100,15 +100,15 @@ func (in Input) routine(run []storage.Event, latest bool) Line {
 	case renewed == 0 && confirmed == 1:
 		l.Sentence = in.fill(happened[last.Reason])
 	case renewed == 0:
-		l.Sentence = in.fill("{P} confirmed the sign-in " + plural(confirmed, "time") + ".")
+		l.Sentence = in.fill("{P} confirmed the sign-in " + Count(confirmed, "time") + ".")
 	case renewed == 1 && nth != "":
 		l.Sentence = "Renewed, for the " + nth + " time."
 	case renewed == 1:
 		l.Sentence = "Renewed."
 	case nth != "":
-		l.Sentence = fmt.Sprintf("Renewed %s; the last was the %s.", plural(renewed, "time"), nth)
+		l.Sentence = fmt.Sprintf("Renewed %s; the last was the %s.", Count(renewed, "time"), nth)
 	default:
-		l.Sentence = fmt.Sprintf("Renewed %s.", plural(renewed, "time"))
+		l.Sentence = fmt.Sprintf("Renewed %s.", Count(renewed, "time"))
 	}
 	return l
 }
@@ -135,7 +135,7 @@ func (in Input) outage(run []storage.Event, end time.Time) Line {
 	}
 	l.Sentence = in.fill(happened[l.Reason], "{FOR}", length)
 	if renewed > 0 {
-		l.Sentence += in.fill(" {You} stayed connected: it was renewed " + plural(renewed, "time") + " meanwhile.")
+		l.Sentence += in.fill(" {You} stayed connected: it was renewed " + Count(renewed, "time") + " meanwhile.")
 	}
 	return l
 }

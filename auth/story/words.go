@@ -69,24 +69,25 @@ func Span(d time.Duration) string {
 	case d == 365*day:
 		return "one year"
 	case d >= 48*time.Hour:
-		return plural(int64(d/day), "day")
+		return Count(int64(d/day), "day")
 	case d >= 2*time.Hour, d == time.Hour: // until then minutes say more
-		return plural(int64(d/time.Hour), "hour")
+		return Count(int64(d/time.Hour), "hour")
 	case d >= time.Minute:
-		return plural(int64(d/time.Minute), "minute")
+		return Count(int64(d/time.Minute), "minute")
 	}
-	return plural(int64(max(d, 0)/time.Second), "second")
+	return Count(int64(max(d, 0)/time.Second), "second")
 }
 
-func plural(n int64, unit string) string {
+// Count writes n units, at least 0, with a figure: "1 connection", "1,204 connections".
+func Count(n int64, unit string) string {
 	if n == 1 {
 		return "1 " + unit
 	}
-	return grouped(n) + " " + unit + "s"
+	return Number(n) + " " + unit + "s"
 }
 
-// grouped writes a number with a comma between thousands.
-func grouped(n int64) string {
+// Number writes n, at least 0, with a comma between thousands.
+func Number(n int64) string {
 	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]
@@ -107,7 +108,7 @@ func ordinal(n int64) string {
 			suffix = "rd"
 		}
 	}
-	return grouped(n) + suffix
+	return Number(n) + suffix
 }
 
 // Clock says when, in a sentence: the time alone for today. All times are UTC.

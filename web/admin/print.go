@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/text/width"
+
+	"hostedmcp/auth/story"
 )
 
 // What is printed is read by people on terminals and by programs in pipes, and often by the second because the first
@@ -135,12 +137,7 @@ func size(n int64) string {
 }
 
 // many writes a number with its noun: "1 connection", "2 connections".
-func many(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
+func many(n int, noun string) string { return story.Count(int64(n), noun) }
 
 // progress is a line on a terminal that is written over itself.
 type progress struct {
