@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"time"
 
 	"hostedmcp/mcp/connector"
 )
@@ -113,18 +114,18 @@ func (l *link) noteChange(method string) {
 // asked in a goroutine of its own: the stream goes on meanwhile, for the server may withdraw its question.
 func (l *link) serve(ctx context.Context, m message, c *call) {
 	if m.method == "ping" {
-		l.answer(ctx, m.id, json.RawMessage(`{}`), nil, c)
+		l.answer(ctx, goodbye, m.id, json.RawMessage(`{}`), nil, c)
 		return
 	}
 	// The modern era knows no requests of servers (MCP 2026-07-28 "Message patterns").
 	if l.modern || !asksClient(m.method) {
-		l.answer(ctx, m.id, nil, errNoMethod, c)
+		l.answer(ctx, goodbye, m.id, nil, errNoMethod, c)
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	if !l.opened(m.id, cancel) {
 		cancel()
-		l.answer(l.life, m.id, nil, &connector.Error{Code: connector.CodeInternal, Message: "too many questions"}, c)
+		l.answer(l.life, goodbye, m.id, nil, &connector.Error{Code: connector.CodeInternal, Message: "too many questions"}, c)
 		return
 	}
 	l.src.spawn(func() {
@@ -143,7 +144,8 @@ func (l *link) serve(ctx context.Context, m message, c *call) {
 			c.clock.release()
 		}
 		if withdrawn := ctx.Err() != nil; !withdrawn {
-			l.answer(ctx, m.id, result, err, c)
+			// as much time as a call has: one waits in vain for a server that was too busy to take its answer
+			l.answer(ctx, l.src.cfg.Timeout.D(), m.id, result, err, c)
 		}
 	})
 }
@@ -208,7 +210,7 @@ func (l *link) unasked(id json.RawMessage) {
 }
 
 // answer sends our answer; the id is the server's own, as it wrote it.
-func (l *link) answer(ctx context.Context, id, result json.RawMessage, fault error, c *call) {
+func (l *link) answer(ctx context.Context, limit time.Duration, id, result json.RawMessage, fault error, c *call) {
 	if fault == nil && len(result) == 0 {
 		fault = errors.New("no result")
 	}
@@ -217,9 +219,9 @@ func (l *link) answer(ctx context.Context, id, result json.RawMessage, fault err
 		from = c.from
 	}
 	// The server may go on before it has confirmed the answer, and the call be over: that does not take it back.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
-	defer context.AfterFunc(l.src.parting, cancel)()
+	defer context.AfterFunc(l.life, cancel)()
 	if err := l.wire.send(ctx, response(id, result, fault), from); err != nil {
 		l.src.log.Warn("connector did not take the client's answer", "error", err)
 	}
