@@ -57,7 +57,7 @@ func usage() string {
 		line(strings.TrimSpace(c.Name+" "+c.Args), c.Summary)
 	}
 	line("trace URL", "what a client sees of any MCP server, step by step")
-	line("print "+strings.Join(printed, "|"), "what is needed around it")
+	line("print "+deploy.Parts(), "what is needed around it")
 	line("version", "what this binary is")
 	line("help", "this text")
 	b.WriteString("\nEach takes -h. All but trace, version and help take -config FILE.\n" +
@@ -116,7 +116,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case command == "trace":
 		return trace.Run(ctx, rest, trace.Env{Stdout: stdout, Stderr: stderr, Terminal: isTerminal(stdout)})
 	case command == "print":
-		return printPart(rest, stdout)
+		return deploy.Print(rest, stdout, printOptions())
 	}
 	return admin.Run(ctx, command, rest, admin.Env{
 		Stdin: os.Stdin, Stdout: stdout, Stderr: stderr, Terminal: isTerminal(stdout), Load: commandEnv,
@@ -761,65 +761,24 @@ func (p *program) announce() {
 	}
 }
 
-// printed is what print knows.
-var printed = []string{"unit", "alerts", "dashboard", "keycloak-client"}
-
-// printPart prints what is needed around the program, for a configuration if one is named.
-func printPart(args []string, stdout io.Writer) error {
-	flags := flag.NewFlagSet("print", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	path := flags.String("config", "", "")
-	user := flags.String("user", "", "")
-	err := flags.Parse(args)
-	part := flags.Arg(0)
-	if err == nil && flags.NArg() > 1 { // flags may stand behind the word
-		err = flags.Parse(flags.Args()[1:])
-	}
-	if errors.Is(err, flag.ErrHelp) {
-		return say(stdout, "hostedmcp print "+strings.Join(printed, "|")+" [-config FILE]\n\n"+
-			"  unit             systemd unit (-user NAME: as this user, not one that systemd makes up)\n"+
-			"  alerts           Prometheus alert rules\n  dashboard        Grafana dashboard\n"+
-			"  keycloak-client  our client for import in Keycloak; needs -config\n")
-	}
-	if err != nil {
-		return fmt.Errorf("%w: see hostedmcp print -h", err)
-	}
-	var out []byte
-	switch part {
-	case "alerts":
-		out = deploy.Alerts()
-	case "dashboard":
-		out = deploy.Dashboard()
-	case "unit":
-		out, err = printUnit(*path, *user)
-	case "keycloak-client":
-		out, err = printClient(*path)
-	default:
-		return fmt.Errorf("print what? one of %s", strings.Join(printed, ", "))
-	}
-	if err != nil {
-		return err
-	}
-	return say(stdout, strings.TrimRight(string(out), "\n")+"\n")
+// printOptions is what print asks of us.
+func printOptions() deploy.PrintOptions {
+	return deploy.PrintOptions{Unit: unitOptions, KeycloakClient: printClient}
 }
 
-// printUnit names the binary that runs now, the configuration and its folder. The secrets' files need not exist yet:
+// unitOptions name the binary that runs now, the configuration and its folder. The secrets' files need not exist yet:
 // the unit is what hands them over.
-func printUnit(path, user string) ([]byte, error) {
-	o := deploy.UnitOptions{User: user}
-	if path == "" {
-		return deploy.Unit(o), nil
-	}
+func unitOptions(path string) (o deploy.UnitOptions, err error) {
 	c, _, err := readConfig(path)
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	var faults [3]error
 	o.Binary, faults[0] = os.Executable()
 	o.Config, faults[1] = filepath.Abs(path)
 	o.DataDir, faults[2] = filepath.Abs(c.DataDir)
 	o.LowPort = lowPort(c.Listen) || lowPort(c.Metrics.Listen)
-	return deploy.Unit(o), errors.Join(faults[:]...)
+	return o, errors.Join(faults[:]...)
 }
 
 // lowPort says that an address can only be listened on by root, or with a capability.
@@ -832,9 +791,6 @@ func lowPort(address string) bool {
 // printClient needs the public URL, the client's id and what the connectors exchange tokens for. The secret's file need
 // not exist yet: Keycloak makes the secret.
 func printClient(path string) ([]byte, error) {
-	if path == "" {
-		return nil, errors.New("print keycloak-client: add -config config.toml: the client is made for its public_url")
-	}
 	c, _, err := readConfig(path)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"regexp"
 	"slices"
@@ -82,6 +83,35 @@ func TestUnitOptions(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The command: flags before and behind the word, one line for each mistake.
+func TestPrint(t *testing.T) {
+	o := deploy.PrintOptions{
+		Unit: func(config string) (deploy.UnitOptions, error) {
+			if config == "bad.toml" {
+				return deploy.UnitOptions{}, errors.New("bad.toml: a fault")
+			}
+			return deploy.UnitOptions{Config: "/etc/" + config, LowPort: true}, nil
+		},
+		KeycloakClient: func(config string) ([]byte, error) { return []byte("client of " + config + "\n\n"), nil },
+	}
+	for line, want := range map[string]string{
+		"unit": "DynamicUser=yes", "unit -user bob": "User=bob", "-config c.toml unit": "-config /etc/c.toml", "unit -config c.toml -user bob": "User=bob",
+		"-config c.toml keycloak-client": "client of c.toml\n", "alerts": "alert: ", "dashboard": `"panels"`, "-h": "keycloak-client  our client for import",
+		"keycloak-client": "error: print keycloak-client: add -config config.toml", "unit -config bad.toml": "error: bad.toml: a fault",
+		"": "error: print what? one of unit, alerts, dashboard, keycloak-client", "unit -x": "see hostedmcp print -h", "-x": "see hostedmcp print -h",
+	} {
+		var out strings.Builder
+		err := deploy.Print(strings.Fields(line), &out, o)
+		got := out.String()
+		if err != nil {
+			got += "error: " + err.Error()
+		}
+		if !strings.Contains(got, want) || strings.HasSuffix(got, "\n\n") || err != nil && out.Len() > 0 {
+			t.Errorf("print %s: %s", line, got)
+		}
 	}
 }
 
