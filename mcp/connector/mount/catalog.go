@@ -81,6 +81,9 @@ func isMissing(err error) bool {
 // hello returns what the server says of itself now: in the older era once, when the link is made.
 func (s *source) hello(ctx context.Context, c *connector.Call) (object, error) {
 	slot, l, err := s.acquire(ctx, c)
+	if replaceable(c, err) {
+		slot, l, err = s.acquire(ctx, c)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -5,12 +5,14 @@
 // # The way of a call
 //
 //	source.go    Do: registered under its grant and session, link found, sent, once more if it was surely not carried out
-//	slot.go      one link for each downstream session, else for each grant: made once, kept, closed when idle
+//	slot.go      one link for each downstream session, else for each grant: made once, kept, closed when idle; a user has a
+//	             share of the places
 //	era.go       which era the server speaks: asked at the first connect, remembered
-//	params.go    `_meta` written anew: version, capabilities, progress token, identity
+//	params.go    `_meta` written anew: version, capabilities, progress token, identity; level.go: how much is logged
 //	link.go      a call under way: ids, progress, deadline, what the server tells and asks meanwhile
 //	http.go      POST, its answer as JSON or as a stream (sse.go); httplink.go: session, standing stream, end
 //	stdio.go     lines over pipes; child.go: the process; spawner.go: why none outlives us
+//	catalog.go   what is offered to whom; memory.go: not asked anew for each call; definitions.go: each kept once
 //
 // # Who gets what
 //

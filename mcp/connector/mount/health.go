@@ -44,6 +44,12 @@ func (r refusal) Error() string {
 	return fmt.Sprintf("status %d %s", r.code, http.StatusText(r.code))
 }
 
+// isRefused reports whether err says that a credential was refused.
+func isRefused(err error) bool {
+	var status refusal
+	return errors.As(err, &status) && status.code == http.StatusUnauthorized
+}
+
 // trouble reports whether the status speaks of the server's state and not of the request.
 func (r refusal) trouble() bool {
 	switch r.code {

@@ -41,8 +41,7 @@ func (w *httpWire) roundTrip(ctx context.Context, c *call) error {
 	if err != nil {
 		stop()
 		cancel(nil)
-		var status refusal
-		if errors.As(err, &status) && status.code == http.StatusUnauthorized && credential.Refused != nil {
+		if credential.Refused != nil && isRefused(err) {
 			credential.Refused(ctx) // there may be another one for the next try
 		}
 		return w.gone(err)

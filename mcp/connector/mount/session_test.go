@@ -173,6 +173,36 @@ func TestRefusedOnce(t *testing.T) {
 	}
 }
 
+// A user's token that is dead from the start is told, and the first call carries the one that follows it.
+func TestRefusedAtOnce(t *testing.T) {
+	for _, era := range []string{"legacy", "modern"} {
+		real := rawHandler(era)
+		s := newSite(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "Bearer token-1" {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			real.ServeHTTP(w, r)
+		}))
+		for name, first := range map[string]func(m *mounted, c connector.Call) error{
+			"a list": func(m *mounted, c connector.Call) error { _, err := m.Catalog(bounded(t), &c); return err },
+			"a call": func(m *mounted, c connector.Call) error { _, err := m.Do(bounded(t), c); return err },
+		} {
+			m := newMounted(t, connector.Config{Kind: connector.MCPHTTP, URL: s.URL, Credential: connector.CredentialUser}, nil)
+			var refused atomic.Int64
+			call := tool(by("alice", "one", nil), "whoami", `{}`, "")
+			call.Credential = func(ctx context.Context) (connector.Credential, error) {
+				c, err := bearer(func() string { return fmt.Sprint("token-", refused.Load()) })(ctx)
+				c.Refused = func(context.Context) { refused.Add(1) }
+				return c, err
+			}
+			if err := first(m, call); err != nil || refused.Load() != 1 {
+				t.Errorf("%s, %s: %v, refused %d times", era, name, err, refused.Load())
+			}
+		}
+	}
+}
+
 // A connection that breaks after the request left is no reason to send it again: it may have been carried out.
 func TestNotTwice(t *testing.T) {
 	for _, era := range []string{"legacy", "modern"} {

@@ -120,6 +120,9 @@ func (s *source) dispatch(ctx context.Context, c *connector.Call) (json.RawMessa
 func (s *source) exchange(ctx context.Context, c *connector.Call, method string, params json.RawMessage) (json.RawMessage, error) {
 	for again := false; ; again = true {
 		out, l, slot, err := s.try(ctx, c, method, params)
+		if !again && replaceable(c, err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -128,6 +131,11 @@ func (s *source) exchange(ctx context.Context, c *connector.Call, method string,
 			return out.result, out.err
 		}
 	}
+}
+
+// replaceable reports whether there is no link for want of a good token, and the user may have another one by now.
+func replaceable(c *connector.Call, err error) bool {
+	return c != nil && c.Credential != nil && isRefused(err)
 }
 
 // try is one attempt of exchange.
