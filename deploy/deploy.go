@@ -29,6 +29,7 @@ type UnitOptions struct {
 	LowPort bool   // it listens below 1024, for which it needs a capability. Without: it gets none
 }
 
+// withDefaults fills in what is empty, and drops what would be more than a word of its line.
 func (o UnitOptions) withDefaults() UnitOptions {
 	or := func(s *string, value string) {
 		if *s == "" {

@@ -84,6 +84,7 @@ func printed(part, config, user string, o PrintOptions) (out []byte, err error) 
 	return nil, fmt.Errorf("print what? one of %s", strings.ReplaceAll(Parts(), "|", ", "))
 }
 
+// help is the text of print -h.
 func help() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "hostedmcp print %s [-config FILE]\n\n", Parts())

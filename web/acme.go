@@ -88,6 +88,7 @@ const (
 // errOtherName refuses whoever asks for another host, or for none. Scanners do all day.
 var errOtherName = errors.New("no certificate for this name")
 
+// newAuthority prepares it; nothing is asked and nothing is written yet. It never answers http-01: that needs a port more.
 func newAuthority(c TLSConfig, o TLSOptions) *authority {
 	host, _ := c.host(o.PublicURL)
 	a := &authority{
@@ -104,6 +105,7 @@ func newAuthority(c TLSConfig, o TLSOptions) *authority {
 	return a
 }
 
+// config offers the authority's protocol beside those of clients (RFC 8737 §3).
 func (a *authority) config() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, GetCertificate: a.certificate,

@@ -24,6 +24,7 @@ type failedCheck struct {
 	Reason oauth.Reason `json:"reason"`
 }
 
+// readiness is the answer of /readyz.
 type readiness struct {
 	Ready  bool          `json:"ready"`
 	Failed []failedCheck `json:"failed,omitempty"`

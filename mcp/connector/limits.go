@@ -77,6 +77,8 @@ func patterns(f *faults, key string, list []string) {
 	}
 }
 
+// words checks what requests and claims are compared with: a scope that cannot be asked for (RFC 6749 §3.3), or a group
+// without a name, would hide a tool from everybody and nobody would know why.
 func words(f *faults, path string, scopes, groups []string) {
 	for _, s := range scopes {
 		if one, err := oauth.ParseScope(s); err != nil || len(one) != 1 {

@@ -171,6 +171,7 @@ func (l *Ledger) tell(p Pin, offered json.RawMessage) (told, calm bool) {
 	return told, true
 }
 
+// sumOf is that of a definition.
 func sumOf(definition json.RawMessage) sum { return sha256.Sum256(canonical(definition)) }
 
 // accept serves the definition that waits: in the place of all before it, or beside them where users get different

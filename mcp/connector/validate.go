@@ -115,6 +115,7 @@ func (c Config) placeFaults(f *faults) {
 		if len(c.Command) == 0 || c.Command[0] == "" {
 			f.add("command", `write the program and its arguments: ["program", "argument"]`)
 		}
+		// execve(2) takes them as NAME=value up to a zero byte: what cannot be said so would become another variable
 		for name := range c.Env {
 			if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(c.Env[name], "\x00") {
 				f.add("env", "%q cannot be an environment variable", name)
@@ -125,7 +126,7 @@ func (c Config) placeFaults(f *faults) {
 		c.documentFaults(f)
 	default:
 		f.add("kind", "%q is none: write mcp-http, mcp-stdio or openapi", c.Kind)
-		return
+		return // of which kind the other keys are nobody can say
 	}
 	for _, k := range []struct {
 		key  string
@@ -139,6 +140,7 @@ func (c Config) placeFaults(f *faults) {
 			f.add(k.key, "is for kind %s only: remove it", k.only)
 		}
 	}
+	// url has two kinds, so that it does not fit the table
 	if c.Kind == MCPStdio && c.URL != "" {
 		f.add("url", "is not for kind %s: remove it", MCPStdio)
 	}

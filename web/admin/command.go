@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -30,7 +31,7 @@ func (c *command) takes() string {
 
 // commands is the table. A variable could not be: help, which it leads to, reads it.
 func commands() []command {
-	return append(connectionCommands(), serverCommands()...)
+	return slices.Concat(connectionCommands(), toolCommands(), serverCommands())
 }
 
 // Texts of help stand here, beside the flags that they explain: package flag would print its own list without an order
@@ -83,7 +84,7 @@ it is started. The user can connect again: to keep somebody out, switch the acco
 	}
 }
 
-// serverCommands are about the store, its keys, the connectors and the machine.
+// serverCommands are about the store, its keys and the machine.
 func serverCommands() []command {
 	return []command{
 		{
@@ -123,6 +124,22 @@ That file is kept beside the new one. What the provider has given since is in do
 the date that it shows first.`,
 		},
 		{
+			name: "check", run: check,
+			summary: "look at the machine, the provider and the connectors",
+			text: `A line for each thing looked at: ok, warn or FAIL, with the step that mends it. It ends with 1 if there is a FAIL.
+Run it as the user who runs hostedmcp, on the machine that it runs on.
+
+  -login      go through a sign-in at the provider as well: is a refresh token really issued, for how long, and does it
+              change? What it is given is given back`,
+			flags: func(f *flag.FlagSet, o *options) { f.BoolVar(&o.login, "login", false, "") },
+		},
+	}
+}
+
+// toolCommands are about the definitions that connectors give.
+func toolCommands() []command {
+	return []command{
+		{
 			name: "tools diff", args: "[CONNECTOR]", max: 1, run: diffTools,
 			summary: "tool definitions that changed and wait to be accepted",
 			text: `Characters that cannot be seen are shown as \u{200b}; a definition that holds some is named, changed or not. Where a
@@ -150,16 +167,6 @@ Without TOOL it keeps the tools that a changed definition waits for.
 
   -yes        do not ask on a terminal`,
 			flags: func(f *flag.FlagSet, o *options) { f.BoolVar(&o.yes, "yes", false, "") },
-		},
-		{
-			name: "check", run: check,
-			summary: "look at the machine, the provider and the connectors",
-			text: `A line for each thing looked at: ok, warn or FAIL, with the step that mends it. It ends with 1 if there is a FAIL.
-Run it as the user who runs hostedmcp, on the machine that it runs on.
-
-  -login      go through a sign-in at the provider as well: is a refresh token really issued, for how long, and does it
-              change? What it is given is given back`,
-			flags: func(f *flag.FlagSet, o *options) { f.BoolVar(&o.login, "login", false, "") },
 		},
 	}
 }

@@ -54,12 +54,14 @@ func (f *ConfigFile) decode(text []byte, into any) error {
 		switch {
 		case err == nil:
 			return errors.Join(faults...)
+		// only at the end of a file that decodes: all of them at once
 		case errors.As(err, &unknown):
 			for _, e := range unknown.Errors {
 				line, _ := e.Position()
 				faults = append(faults, f.at(line, unknownKey(strings.Join(e.Key(), "."), known)))
 			}
 			return errors.Join(faults...)
+		// the decoder stops at the first: without its line the next one shows
 		case errors.As(err, &wrong):
 			line, _ := wrong.Position()
 			faults = append(faults, f.at(line, wrongValue(wrong)))
@@ -149,11 +151,12 @@ func keyLines(text []byte) map[string]int {
 		switch e.Kind {
 		case unstable.Table:
 			table = name + "."
+		// [[name]] is counted as Validate counts: connector[0]
 		case unstable.ArrayTable:
 			count[name]++
 			name = fmt.Sprintf("%s[%d]", name, count[name]-1)
 			table = name + "."
-		default:
+		default: // a key belongs to the table above it
 			name = table + name
 		}
 		lines[strings.TrimSuffix(name, ".")] = at

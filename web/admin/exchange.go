@@ -38,6 +38,7 @@ func newExchange(w http.ResponseWriter, r *http.Request, log *slog.Logger, name 
 	return &exchange{w: w, r: r.WithContext(context.WithValue(r.Context(), requestKey{}, id)), log: log, name: name, id: id}
 }
 
+// requestKey is where a context has the id.
 type requestKey struct{}
 
 // RequestID is the request id of the operation that a function of [Options] is called for, so that its journal events

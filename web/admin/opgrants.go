@@ -199,6 +199,7 @@ func (d *Door) findUsers(word string) (page userPage, err error) {
 		return page, err
 	}
 	for _, g := range grants {
+		// an address may have been given to a second person: whom the operator means is the operator's to say
 		i := slices.IndexFunc(page.Users, func(u userLine) bool { return u.Subject == g.Subject })
 		if i < 0 {
 			line, _, err := d.line(g)

@@ -121,6 +121,7 @@ func (s *Source) base(d *document) (*url.URL, error) {
 	return u, nil
 }
 
+// readFile reads a document on this machine, which may be as large as one from elsewhere and no larger.
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -130,6 +131,7 @@ func readFile(path string) ([]byte, error) {
 	return readAll(f)
 }
 
+// readAll reads at most maxDocument bytes; more is an error, never a document that is cut off.
 func readAll(r io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxDocument+1)) // one more, to tell the largest from too large
 	if err == nil && len(data) > maxDocument {

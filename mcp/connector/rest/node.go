@@ -87,6 +87,7 @@ func (p jsonParser) value(depth int) (*node, error) {
 	return &node{}, nil
 }
 
+// object reads members up to the closing brace; the opening one is read.
 func (p jsonParser) object(depth int) (*node, error) {
 	n := &node{object: true}
 	for p.d.More() {
@@ -107,6 +108,7 @@ func (p jsonParser) object(depth int) (*node, error) {
 	return n, err
 }
 
+// array reads items up to the closing bracket; the opening one is read.
 func (p jsonParser) array(depth int) (*node, error) {
 	n := &node{array: true}
 	for p.d.More() {
@@ -198,6 +200,8 @@ func (n *node) json() json.RawMessage {
 	return b.Bytes()
 }
 
+// write writes members in the order in which they came: a definition that is made twice must be the same twice, or its pin
+// would call it changed. A member that is not there, and an empty scalar, are null.
 func (n *node) write(b *bytes.Buffer) {
 	switch {
 	case n == nil || !n.object && !n.array && len(n.scalar) == 0:

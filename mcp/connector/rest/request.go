@@ -21,6 +21,7 @@ import (
 // fault is what is wrong with a call's arguments: told to the model, which can do better.
 type fault struct{ error }
 
+// faultf is a fault of the caller: what is wrong with the arguments, in words for the model.
 func faultf(format string, args ...any) error { return fault{fmt.Errorf(format, args...)} }
 
 // arguments are what a tool is called with.

@@ -99,7 +99,8 @@ func reference(schema *node) string {
 	return schema.get("$dynamicRef").str()
 }
 
-// eachSchema calls f with every schema directly inside a schema.
+// eachSchema calls f with every schema directly inside a schema, until one returns an error. What only looks like a
+// schema, a property called "items" or an example, stands under names that the three tables do not have here.
 func eachSchema(schema *node, f func(*node) error) error {
 	if schema == nil {
 		return nil
@@ -111,6 +112,7 @@ func eachSchema(schema *node, f func(*node) error) error {
 			for _, p := range m.value.members {
 				inside = append(inside, p.value)
 			}
+		// items was a list too, until prefixItems took its place (JSON Schema 2020-12, §10.3.1)
 		case schemaLists[m.name] || schemaSingle[m.name] && m.value.array:
 			inside = m.value.items
 		case schemaSingle[m.name]:
@@ -164,6 +166,7 @@ func (c *converter) member(m member) (*node, error) {
 	return m.value, nil
 }
 
+// convertMap converts schemas by name (properties, $defs); nil = it is no object, and is left out.
 func (c *converter) convertMap(n *node) (*node, error) {
 	if !n.object {
 		return nil, nil
@@ -182,6 +185,7 @@ func (c *converter) convertMap(n *node) (*node, error) {
 	return out, nil
 }
 
+// convertList converts a list of schemas (allOf, prefixItems); nil = it is empty, and is left out.
 func (c *converter) convertList(n *node) (*node, error) {
 	out := list()
 	for _, item := range n.items {

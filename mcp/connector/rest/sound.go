@@ -89,6 +89,7 @@ func meets(schema *node, names []string) []string {
 		if !sameValue[m.name] {
 			continue
 		}
+		// its own members are names of properties, and the schemas stand one level below
 		if m.name != "dependentSchemas" {
 			names = meets(m.value, names)
 		}

@@ -137,6 +137,7 @@ func (s *Source) probe(ctx context.Context) error {
 	return nil
 }
 
+// head asks whether somebody answers, with no credential: any status does.
 func (s *Source) head(ctx context.Context) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodHead, s.catalog.Load().base.String(), nil)
 	if err != nil {

@@ -88,6 +88,8 @@ func (p parameter) write(v *node) (string, error) {
 	return p.join(parts), nil
 }
 
+// writeObject writes an object in the forms of OpenAPI 3.1 §4.8.12.3 (style values): a=1 each if it explodes, else a,1
+// in one. Members that are no scalars have no form there: an error.
 func (p parameter) writeObject(v *node, escaped func(string) string) (parts []string, err error) {
 	for _, m := range v.members {
 		s, e := p.scalar(m.value)

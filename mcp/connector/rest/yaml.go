@@ -25,6 +25,8 @@ func parseYAML(data []byte) (*node, error) {
 	return p.value(doc.Content[0], 0)
 }
 
+// yamlParser counts down how many values it may still make, aliases each time that they are followed: a document of some
+// hundred bytes can stand for billions ("billion laughs").
 type yamlParser struct{ left int }
 
 // value turns a YAML value into ours. Aliases are followed; the count of all values ends those that explode, the depth
@@ -66,7 +68,7 @@ func (p *yamlParser) mapping(y *yaml.Node, depth int) (*node, error) {
 			return nil, err
 		}
 		if key.Tag == "!!merge" {
-			merged = append(append(merged, value), value.items...)
+			merged = append(append(merged, value), value.items...) // one object, or a list of them: whichever it is not has no members
 			continue
 		}
 		if key.Kind != yaml.ScalarNode {
@@ -78,7 +80,7 @@ func (p *yamlParser) mapping(y *yaml.Node, depth int) (*node, error) {
 	}
 	for _, from := range merged {
 		for _, m := range from.members {
-			n.add(m.name, m.value)
+			n.add(m.name, m.value) // false = the object has it already, and keeps its own
 		}
 	}
 	return n, nil
