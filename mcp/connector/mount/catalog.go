@@ -30,7 +30,7 @@ func (s *source) Catalog(ctx context.Context, c *connector.Call) (connector.Cata
 		}
 	}
 	changes := s.memory.begin()
-	catalog, err := s.catalog(ctx, s.catalogCall(ctx, c))
+	catalog, err := s.catalogOf(ctx, c)
 	if err != nil {
 		s.memory.forget(key)
 		return connector.Catalog{}, s.fault(err)

@@ -146,60 +146,6 @@ func isTrouble(err error) bool {
 	return errors.As(err, new(unreachable))
 }
 
-// catalogCall is on whose behalf a catalog is read. Definitions are pinned, so those of a server that speaks both eras
-// must not depend on the era of who asks first. Over stdio that would cost each session a second child, so there its own
-// is asked where the answer is the same; and one whose lists have changed is alone with that.
-func (s *source) catalogCall(ctx context.Context, c *connector.Call) *connector.Call {
-	if c == nil || c.Session == "" || !s.era.isModern() || s.http == nil && (s.hasChanged(c) || s.isAlike(ctx, c)) {
-		return c
-	}
-	return inNewerEra(c)
-}
-
-// inNewerEra is the call as one of the link that a grant's sessions share: of the newer era, if the server speaks it.
-func inNewerEra(c *connector.Call) *connector.Call {
-	shared := *c
-	shared.Session = ""
-	return &shared
-}
-
-// isAlike reports whether a server of the newer era offers a session the same on its own link. The first session finds
-// out, and the others wait for it: each of them would start a child to find out the same.
-func (s *source) isAlike(ctx context.Context, c *connector.Call) bool {
-	select {
-	case s.comparing <- struct{}{}:
-	case <-ctx.Done():
-		return false
-	}
-	defer func() { <-s.comparing }()
-	if compared, alike := s.era.isAlike(); compared {
-		return alike
-	}
-	own, err := s.catalog(ctx, c)
-	if err != nil {
-		return false
-	}
-	if !s.era.keeps() { // the session's link is of the newer era itself
-		s.era.compare(true)
-		return true
-	}
-	shared, err := s.catalog(ctx, inNewerEra(c))
-	if err != nil {
-		return false
-	}
-	alike := sumOfLists(&own) == sumOfLists(&shared)
-	s.era.compare(alike)
-	return alike
-}
-
-// hasChanged reports whether the lists of the caller's link have changed since it was made.
-func (s *source) hasChanged(c *connector.Call) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	sl := s.slots[s.key(c)]
-	return sl != nil && sl.link != nil && sl.link.changed.Load()
-}
-
 // greet makes a link and finds out the era if it is not known (MCP 2026-07-28 "Versioning", "Backward Compatibility").
 func (s *source) greet(ctx context.Context, owner string, from *connector.Call) (*link, error) {
 	known, modern := s.era.get()
