@@ -158,6 +158,17 @@ func BenchmarkUpstreamToken(b *testing.B) {
 	}
 }
 
+// BenchmarkClaims is what the call of a connector asks for.
+func BenchmarkClaims(b *testing.B) {
+	r := startRig(b, unlimited())
+	b.ReportAllocs()
+	for b.Loop() {
+		if c, err := r.Auth.Claims(b.Context(), r.id); err != nil || c.Email == "" {
+			b.Fatal(c, err)
+		}
+	}
+}
+
 // BenchmarkUpstreamRefresh is a refresh with a provider call each time: intent, call, commit, rotation.
 func BenchmarkUpstreamRefresh(b *testing.B) {
 	for _, n := range []int{1, 16, 64} {

@@ -179,7 +179,7 @@ func (s *Server) stillFlying(grantID string) renewed {
 // until they are revoked, and are nobody's any more.
 func (s *Server) fresh(grantID string, want renewal) (renewed, bool) {
 	unjudged := s.judging(grantID) // asked before and after the reading: a flight may have passed meanwhile
-	g, up, err := s.store.GrantAndUpstream(grantID)
+	g, up, err := s.store.Tokens(grantID)
 	switch {
 	// our own trouble is no verdict on the grant
 	case err != nil && !errors.Is(err, storage.ErrNotFound):

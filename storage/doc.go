@@ -31,6 +31,9 @@
 // A verdict is not an error of the store. What the store cannot do (full, read-only, I/O error, damaged record) is
 // ErrUnavailable: 503 outside, never a judgement on a credential. It recovers by itself; Ready says how it is.
 //
+// Readings are of the file, each in one transaction. Tokens and Identity, which every call asks for, remember what they
+// unsealed as long as the same sealing is in the file (opened.go).
+//
 // # A life
 //
 //	RegisterClient   clients

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -84,4 +85,23 @@ func (s *Store) Remind(n int) error {
 		}
 	}
 	return nil
+}
+
+// Opened returns how many tokens and identities are remembered, and the bytes of both as sealed.
+func (s *Store) Opened() (upstreams, identities, bytes int) {
+	s.upstreams.mu.RLock()
+	defer s.upstreams.mu.RUnlock()
+	s.identities.mu.RLock()
+	defer s.identities.mu.RUnlock()
+	return len(s.upstreams.of), len(s.identities.of), s.upstreams.bytes + s.identities.bytes
+}
+
+// Swap puts the sealed upstream tokens and claims of one grant in the place of another's.
+func (s *Store) Swap(from, to string) error {
+	return s.write(context.Background(), func(t *txn) error {
+		for _, b := range []bucket{upstreamBucket, identitiesBucket} {
+			t.put(b, to, slices.Clone(t.get(b, from)))
+		}
+		return nil
+	})
 }

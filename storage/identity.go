@@ -21,11 +21,11 @@ func (i *Identity) fields(c *codec) {
 	text(c, &i.Claims)
 }
 
-// Identity returns the claims of a grant's user, of an ended grant too. Errors: ErrNotFound, ErrUnavailable.
+// Identity returns the claims of a grant's user, of an ended grant too. What it points to is shared. Errors: ErrNotFound, ErrUnavailable.
 func (s *Store) Identity(grantID string) (Identity, error) {
 	var i Identity
 	err := s.view(func(t *txn) error {
-		if !t.load(identitiesBucket, grantID, &i) {
+		if !loadOpened(t, &s.identities, identitiesBucket, grantID, &i, func(*Identity) {}) {
 			return ErrNotFound
 		}
 		return nil

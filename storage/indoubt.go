@@ -50,6 +50,8 @@ func (s *Store) tell(events []Event, ends []ended) {
 		s.opt.OnEvent(e)
 	}
 	for _, e := range ends {
+		s.upstreams.drop(e.grant)
+		s.identities.drop(e.grant)
 		s.opt.OnEnd(e.grant, e.reason)
 	}
 }

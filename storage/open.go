@@ -43,9 +43,12 @@ type Store struct {
 	trouble  atomic.Pointer[error]
 	commitTx func(*bolt.Tx) error // (*bolt.Tx).Commit; the tests let it fail
 
-	uses     uses
-	codes    unanswered[[32]byte, struct{}] // redeemed ones, by hash
-	requests unanswered[string, Request]    // taken ones, by id
+	uses uses
+	// what Tokens and Identity have read
+	upstreams  opened[Upstream]
+	identities opened[Identity]
+	codes      unanswered[[32]byte, struct{}] // redeemed ones, by hash
+	requests   unanswered[string, Request]    // taken ones, by id
 }
 
 // Open opens the store of a data folder and makes it, with its master key, if there is none. It refuses, naming the

@@ -170,16 +170,20 @@ func (s *Store) Upstream(id string) (Upstream, error) {
 	return u, err
 }
 
-// GrantAndUpstream is Grant and Upstream in one reading, for a tool call that needs both: neither can change between.
-// Errors: ErrNotFound for either, ErrUnavailable.
-func (s *Store) GrantAndUpstream(id string) (g Grant, u Upstream, err error) {
+// Tokens returns a living grant with the provider's tokens, as a tool call needs them: in one reading, and without the
+// refresh token. An ended grant comes alone. What Upstream points to is shared. Errors: ErrNotFound for either,
+// ErrUnavailable.
+func (s *Store) Tokens(id string) (g Grant, u Upstream, err error) {
 	err = s.view(func(t *txn) error {
 		record, ok := t.current(id)
 		if !ok {
 			return ErrNotFound
 		}
-		g = record.Grant
-		if u, ok = t.upstream(id); !ok {
+		if g = record.Grant; g.Ended != "" {
+			return nil
+		}
+		u.GrantID = id
+		if !loadOpened(t, &s.upstreams, upstreamBucket, id, &u, func(u *Upstream) { u.Refresh = "" }) {
 			return ErrNotFound
 		}
 		return nil

@@ -72,6 +72,18 @@ func KeyOf(sealed []byte) uint32 {
 	return binary.BigEndian.Uint32(sealed[1:])
 }
 
+// Mark names one sealing: its key and its random nonce.
+type Mark [nonceEnd]byte
+
+// MarkOf returns the mark of a sealed value; two values of one mark are the same value. What is no sealed value has the
+// zero mark.
+func MarkOf(sealed []byte) (m Mark) {
+	if KeyOf(sealed) != 0 {
+		copy(m[:], sealed)
+	}
+	return m
+}
+
 // Seal encrypts plain under the current key for one label, bound to ad.
 func (r *Ring) Seal(label string, plain, ad []byte) []byte {
 	return sealWith(r.cipher(purpose{r.current, label}), r.current, plain, ad)

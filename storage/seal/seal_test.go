@@ -98,3 +98,17 @@ func TestKeysStaySilent(t *testing.T) {
 		t.Error("derived keys do not depend on the label alone")
 	}
 }
+
+// TestMark: a mark is of one sealing, and of nothing that is none.
+func TestMark(t *testing.T) {
+	r := seal.NewRing()
+	a, b := r.Seal("record", []byte("x"), nil), r.Seal("record", []byte("x"), nil)
+	if seal.MarkOf(a) != seal.MarkOf(a) || seal.MarkOf(a) == seal.MarkOf(b) || seal.MarkOf(a) == (seal.Mark{}) {
+		t.Error("two sealings look alike, or one like two")
+	}
+	for _, other := range [][]byte{nil, []byte("plain"), a[:10], append([]byte{0}, a[1:]...)} {
+		if seal.MarkOf(other) != (seal.Mark{}) {
+			t.Errorf("%q has a mark", other)
+		}
+	}
+}
