@@ -20,5 +20,6 @@
 //
 // Nothing a client sends (Host, Forwarded, X-Forwarded-*, X-Request-Id) changes an answer: URLs come from [Site] alone.
 //
-// Listeners ([Bind]): timeouts, certificates that are reloaded when their files change, a drain of at most 10 s.
+// Listeners ([Bind]): timeouts, certificates that are reloaded when their files change (tls.go) or come from an authority
+// (acme.go; no other package imports its client), a drain of at most 10 s.
 package web

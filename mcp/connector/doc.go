@@ -6,7 +6,7 @@
 //
 //	client → mcp      bearer check, scope, era, Mcp-Param headers        package mcp
 //	       → Policy   hidden, needs more scope, or allowed                policy.go, pattern.go
-//	       → Pin      changed definitions are withheld until accepted     pin.go
+//	       → Pin      changed definitions are withheld until accepted     pin.go, pinstore.go, same.go
 //	       → Source   Do, with the user's own credential                  source.go, call.go
 //	       → back     the result as it came, but for white space
 //
