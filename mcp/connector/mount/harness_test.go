@@ -18,7 +18,7 @@ import (
 )
 
 // patience bounds what a test waits for; nothing takes so long unless it is broken.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 func bounded(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -54,6 +54,9 @@ type mounted struct {
 func newMounted(t *testing.T, cfg connector.Config, change func(*mount.Options)) *mounted {
 	t.Helper()
 	cfg.Name = "crm"
+	if cfg.Timeout == 0 {
+		cfg.Timeout = long
+	}
 	m := &mounted{t: t, log: &journal{}}
 	o := mount.Options{Config: cfg.Complete(), Version: "1.2.3", Log: slog.New(slog.NewJSONHandler(m.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	if change != nil {
