@@ -79,10 +79,10 @@ func (s *acmeSide) dial(name string) (*x509.Certificate, error) {
 	return conn.ConnectionState().PeerCertificates[0], nil
 }
 
-func (s *acmeSide) asked() int {
+func (s *acmeSide) asked() (requests, orders int) {
 	s.ca.mu.Lock()
 	defer s.ca.mu.Unlock()
-	return s.ca.requests
+	return s.ca.requests, s.ca.orders
 }
 
 // TestACME: the first handshake for our own name gets a certificate, by a proof on the same listener; for other names
@@ -96,15 +96,19 @@ func TestACME(t *testing.T) {
 			t.Errorf("%q got a certificate", name)
 		}
 	}
-	if _, err := os.Stat(s.o.Folder); s.asked() != 0 || err == nil {
-		t.Errorf("%d requests, and a folder: %v, for names that are not ours", s.asked(), err)
+	asked, _ := s.asked()
+	if _, err := os.Stat(s.o.Folder); asked != 0 || err == nil {
+		t.Errorf("%d requests, and a folder: %v, for names that are not ours", asked, err)
 	}
 	first, err := s.dial(acmeHost)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, s.log)
 	}
-	if len(ca.contact) != 1 || ca.contact[0] != "mailto:ops@example.com" {
-		t.Errorf("contact: %q", ca.contact)
+	ca.mu.Lock()
+	contact := ca.contact
+	ca.mu.Unlock()
+	if len(contact) != 1 || contact[0] != "mailto:ops@example.com" {
+		t.Errorf("contact: %q", contact)
 	}
 	files := 0
 	err = filepath.WalkDir(s.o.Folder, func(path string, d fs.DirEntry, err error) error {
@@ -126,9 +130,10 @@ func TestACME(t *testing.T) {
 	if err != nil || files < 2 {
 		t.Errorf("%d files: %v", files, err)
 	}
-	asked := s.asked()
-	if again, err := s.dial("MCP.example.COM"); err != nil || !again.Equal(first) || s.asked() != asked {
-		t.Errorf("a second handshake: %v, %d requests more", err, s.asked()-asked)
+	again, err := s.dial("MCP.example.COM")
+	// Other requests may still be under way: the library tidies up behind an order in its own time.
+	if _, orders := s.asked(); err != nil || !again.Equal(first) || orders != 1 {
+		t.Errorf("a second handshake: %v, %d orders", err, orders)
 	}
 	ca.Close()
 	s.start()

@@ -37,6 +37,7 @@ type acmeServer struct {
 	target   string // where it looks for the proof, in place of port 443 of the name
 	refuses  string // its words in place of a proof; "" = it looks
 	requests int
+	orders   int // new ones
 	contact  []string
 	thumb    string // of the account's key
 	name     string // of the order
@@ -121,6 +122,7 @@ func (a *acmeServer) post(w http.ResponseWriter, r *http.Request) {
 	case "order":
 		status := 200
 		if len(in.Identifiers) > 0 {
+			a.orders++
 			status, a.name, a.proof, a.order = 201, in.Identifiers[0].Value, "pending", "pending"
 		}
 		a.tellOrder(w, status)
