@@ -41,12 +41,17 @@ func inNewerEra(c *connector.Call) *connector.Call {
 	return &shared
 }
 
-// compareWait is how long a session waits for another one that compares: it would start a child for the same.
-const compareWait = 2 * time.Second
+// compareWait is how long a session waits for another one that compares: it would start a child for the same. One that
+// has less time itself waits for half of that.
+const compareWait = time.Minute
 
 // compares reports whether it is the caller's turn to compare, or to see what another found out meanwhile.
 func (s *source) compares(ctx context.Context) bool {
-	late := time.NewTimer(compareWait)
+	wait := compareWait
+	if end, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(end)/2)
+	}
+	late := time.NewTimer(wait)
 	defer late.Stop()
 	select {
 	case s.comparing <- struct{}{}:

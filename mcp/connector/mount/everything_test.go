@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 )
@@ -83,7 +84,11 @@ func addTools(s *sdk.Server) {
 	tool("ask", anything, ask)
 	tool("slow", anything, func(ctx context.Context, _ *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
 		state.wake <- struct{}{}
-		<-ctx.Done()
+		select {
+		case <-ctx.Done():
+		case <-time.After(patience / 4): // a notice that came to grief must not hold up the end of the test
+			return nil, context.DeadlineExceeded
+		}
 		state.cancelled.Add(1)
 		state.wake <- struct{}{}
 		return nil, ctx.Err()

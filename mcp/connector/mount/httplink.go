@@ -239,9 +239,16 @@ func (w *httpWire) quit(left []*call) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
 	defer cancel()
-	w.cutOff(ctx, left)
 	// However late it is by now, the server hears the end itself.
 	defer context.AfterFunc(w.src.parting, func() { time.AfterFunc(lastWords/2, cancel) })()
+	told := w.cutOff(ctx, left)
+	defer func() { <-told }()
+	late := time.NewTimer(lastWords / 2)
+	defer late.Stop()
+	select {
+	case <-told:
+	case <-late.C:
+	}
 	h, err := w.header(ctx, w.link.latest())
 	w.forget()
 	if err != nil {
@@ -255,14 +262,17 @@ func (w *httpWire) quit(left []*call) {
 	_ = resp.Body.Close()
 }
 
-// cutOff tells the server of calls for which nobody waits any more. The end of the session says it too, so a server that
-// does not listen is not waited for.
-func (w *httpWire) cutOff(ctx context.Context, left []*call) {
-	ctx, cancel := context.WithTimeout(ctx, lastWords/2)
-	defer cancel()
+// cutOff tells the server of calls for which nobody waits any more; told is closed when it has heard. The end of the
+// session says it too, so that need not wait for a server that does not listen.
+func (w *httpWire) cutOff(ctx context.Context, left []*call) (told chan struct{}) {
+	told = make(chan struct{})
 	var all sync.WaitGroup
 	for _, c := range left {
 		all.Go(func() { _ = w.send(ctx, c.cancelled(), c.from) })
 	}
-	all.Wait()
+	go func() {
+		all.Wait()
+		close(told)
+	}()
+	return told
 }
