@@ -236,9 +236,10 @@ func (r *run) do() (out json.RawMessage, err error) {
 	return out, err
 }
 
-// cancelled reports whether the client took the call back, and counts that.
+// cancelled reports whether the client took the call back or has gone for good, and counts that.
 func (r *run) cancelled(err error) bool {
-	if err == nil || !errors.Is(context.Cause(r.ctx), errCancelled) {
+	cause := context.Cause(r.ctx)
+	if err == nil || !errors.Is(cause, errCancelled) && !errors.Is(cause, errGone) {
 		return false
 	}
 	r.mount.metrics.done(callCancelled)

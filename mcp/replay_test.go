@@ -377,3 +377,56 @@ func TestEndedWhileAway(t *testing.T) {
 	w.end(grant, oauth.UserRevoked)
 	<-over
 }
+
+// TestAbandoned: a call for whose answer nobody can come back any more is cancelled: its connection broke, and its session
+// ended, in either order.
+func TestAbandoned(t *testing.T) {
+	for _, order := range []string{"connection first", "session first", "server stops"} {
+		t.Run(order, func(t *testing.T) {
+			up := newSource("up", nil, "wait")
+			began, over := make(chan struct{}), make(chan struct{})
+			up.do = func(ctx context.Context, _ connector.Call) (json.RawMessage, error) {
+				close(began)
+				<-ctx.Done()
+				close(over)
+				return nil, ctx.Err()
+			}
+			w := mounting(t, up)
+			token, _ := w.login("alice", "c1", "mcp", 1)
+			session := w.openSession(token)
+			ctx, hangUp := context.WithCancel(t.Context())
+			resp, stream := w.open(ctx, w.request("POST", callBody("1", "up__wait", ""), legacy(token, session)...))
+			primed(t, stream)
+			<-began
+			leave := func() {
+				hangUp()
+				resp.Body.Close()
+			}
+			end := func() {
+				if a := w.send("DELETE", "", legacy(token, session)...); a.status != 204 {
+					t.Error(a.status)
+				}
+			}
+			switch order {
+			case "connection first":
+				leave()
+				end()
+			case "session first":
+				end()
+				select {
+				case <-over:
+					t.Error("a call that is still listened to was cancelled")
+				default:
+				}
+				leave()
+			case "server stops":
+				leave()
+				if err := w.server.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+			<-over
+			w.await("it is counted", func() bool { return w.gauge("hostedmcp_connector_calls_total", "result", "cancelled") == 1 })
+		})
+	}
+}

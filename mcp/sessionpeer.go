@@ -26,9 +26,9 @@ type sessionPeer struct {
 	streams []*stream
 	asks    map[string]chan message
 	next    uint64
-	uris    map[string]*mounted                // subscribed to, and at which connector
-	calls   map[string]context.CancelCauseFunc // of connectors' tools under way, by idKey
-	replays []*replay                          // oldest first
+	uris    map[string]*mounted  // subscribed to, and at which connector
+	calls   map[string]*underway // of connectors' tools under way, by idKey
+	replays []*replay            // oldest first
 }
 
 // maxSubscriptions bounds the resources that one session or listener can watch.

@@ -64,8 +64,11 @@ func accepts(values []string) bool {
 	return plain && stream
 }
 
-// errCancelled is the cause of calls that their client took back (MCP "Cancellation").
-var errCancelled = errors.New("the client cancelled the call")
+// Why calls end before they are answered: their client took them back (MCP "Cancellation"), or nobody can hear of them.
+var (
+	errCancelled = errors.New("the client cancelled the call")
+	errGone      = errors.New("the client has gone")
+)
 
 // answerStraight carries out the call of k and writes its answer to st.
 func (s *Server) answerStraight(st *stream, r *http.Request, k *call) *refusal {
@@ -75,7 +78,7 @@ func (s *Server) answerStraight(st *stream, r *http.Request, k *call) *refusal {
 		var cancel context.CancelCauseFunc
 		ctx, cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 		defer cancel(nil)
-		if !k.session.peer.begin(k.id, cancel) {
+		if !k.session.peer.begin(k.id, &underway{st.ctx, cancel}) {
 			return &refusal{rpc: badMessage(codeInvalidRequest, "a request with this id is under way"), id: k.id}
 		}
 		defer k.session.peer.finish(k.id)
@@ -147,8 +150,14 @@ func errorStatus(k *call, err error) int {
 	return http.StatusOK
 }
 
-// begin notes a call of the session under way, with what cancels it; false if there is one with the same id already.
-func (p *sessionPeer) begin(id []byte, cancel context.CancelCauseFunc) bool {
+// underway is a call of a session that is being carried out.
+type underway struct {
+	connection context.Context // ends with the connection on which it came
+	cancel     context.CancelCauseFunc
+}
+
+// begin notes a call of the session under way; false if there is one with the same id already.
+func (p *sessionPeer) begin(id []byte, c *underway) bool {
 	key := idKey(id)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -156,10 +165,20 @@ func (p *sessionPeer) begin(id []byte, cancel context.CancelCauseFunc) bool {
 		return false
 	}
 	if p.calls == nil {
-		p.calls = map[string]context.CancelCauseFunc{}
+		p.calls = map[string]*underway{}
 	}
-	p.calls[key] = cancel
+	p.calls[key] = c
 	return true
+}
+
+// abandon cancels the calls whose connections have broken, now or from now on: the session has ended, and nobody can come
+// back for their answers.
+func (p *sessionPeer) abandon() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.calls {
+		context.AfterFunc(c.connection, func() { c.cancel(errGone) })
+	}
 }
 
 // finish forgets a call.
@@ -177,11 +196,11 @@ func (p *sessionPeer) cancelled(m *message) bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	cancel := p.calls[idKey(id)]
-	if cancel != nil {
-		cancel(errCancelled)
+	c := p.calls[idKey(id)]
+	if c != nil {
+		c.cancel(errCancelled)
 	}
-	return cancel != nil
+	return c != nil
 }
 
 // idKey tells ids apart as JSON-RPC does: 1 and "1" are two, and however a string is escaped, it is one.

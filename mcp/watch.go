@@ -186,6 +186,9 @@ func (st *stream) run() {
 	defer tick.Stop()
 	limit := time.NewTimer(s.config.StreamMax.D() - time.Since(st.begun))
 	defer limit.Stop()
+	if st.call.opens {
+		limit.Stop() // no stream, and short by itself
+	}
 	for {
 		select {
 		case <-st.ctx.Done():
