@@ -108,6 +108,7 @@ type untilDone struct {
 	io.Reader
 }
 
+// Read implements io.Reader.
 func (r untilDone) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err

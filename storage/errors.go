@@ -9,6 +9,7 @@ import (
 // transition shares with others, as a fault of the store does.
 type refusal string
 
+// Error is for logs; outside it has a reason of its own.
 func (r refusal) Error() string { return "storage: " + string(r) }
 
 // What a transition or a reading can answer.
@@ -54,7 +55,10 @@ type fault struct {
 	line string
 }
 
+// Error is the line for the operator.
 func (f fault) Error() string { return f.line }
+
+// Unwrap returns the sentinel.
 func (f fault) Unwrap() error { return f.kind }
 
 // faultf writes the operator's line.

@@ -170,6 +170,7 @@ type diskError struct {
 	visible bool // readers see what could not be committed
 }
 
+// Unwrap returns the fault of the disk.
 func (e diskError) Unwrap() error { return e.error }
 
 // commit runs jobs in one transaction. After an error none of them has happened, as far as anybody can know.

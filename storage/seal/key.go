@@ -30,7 +30,11 @@ func (k Key) Derive(label string) []byte {
 	return out
 }
 
-// String redacts the key, as LogValue does.
-func (k Key) String() string       { return "[redacted]" }
-func (k Key) GoString() string     { return "[redacted]" }
+// String redacts the key, for %v and %s.
+func (k Key) String() string { return "[redacted]" }
+
+// GoString redacts the key, for %#v.
+func (k Key) GoString() string { return "[redacted]" }
+
+// LogValue redacts the key in logs.
 func (k Key) LogValue() slog.Value { return slog.StringValue("[redacted]") }
