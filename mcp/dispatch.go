@@ -57,7 +57,7 @@ func (s *Server) postLegacy(w http.ResponseWriter, r *http.Request, k *call) *re
 	}
 	// An answer to a request of a connector never reaches the SDK, which did not send that, and neither does the end of a
 	// call that it has not seen.
-	if k.method == "" && k.session.peer.answered(&k.message) || k.method == notifyCancelled && k.session.peer.cancelled(&k.message) {
+	if k.method == "" && k.session.peer.answered(&k.message) || k.method == notifyCancelled && k.id == nil && k.session.peer.cancelled(&k.message) {
 		w.WriteHeader(http.StatusAccepted)
 		return nil
 	}
@@ -70,7 +70,7 @@ type work func(st *stream, r *http.Request, k *call) *refusal
 // workFor chooses who answers: we ourselves, or the SDK of the request's era.
 func (s *Server) workFor(r *http.Request, k *call) work {
 	if r.Method == http.MethodGet {
-		if replay, next := k.session.peer.resumes(r.Header.Get("Last-Event-Id")); replay != nil {
+		if replay, next := k.session.peer.resumes(r.Header.Get("Last-Event-Id")); replay != nil && k.caller.Scope.Contains(replay.scopes) {
 			return replay.repeat(next)
 		}
 	}
@@ -100,7 +100,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request, k *call) *refu
 	if refuse != nil {
 		return refuse
 	}
-	k.stream = st
+	k.stream.Store(st)
 	answered := false
 	var why cause
 	func() {

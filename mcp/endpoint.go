@@ -10,7 +10,6 @@ import (
 
 	"hostedmcp/auth"
 	"hostedmcp/auth/oauth"
-	"hostedmcp/mcp/connector"
 )
 
 // call is one request that passed the bearer check. It is made after the bearer check and lives until the answer; the
@@ -28,13 +27,11 @@ type call struct {
 	info     *auth.RequestInfo
 	own      atomic.Bool // an error in the answer is in our words or a tool's, not the SDK's
 
-	stream      *stream                      // its answer; set before dispatch
+	stream      atomic.Pointer[stream]       // its answer; nil before dispatch. What connectors say meanwhile looks for it
 	sessionID   string                       // of the older era
 	traceparent string                       // for connectors; "" = none
 	views       map[*mounted]*view           // looked up for this request
 	partial     atomic.Bool                  // a connector could not say what it offers
-	talk        *talk                        // with which the tool was looked up, for its call; nil = none
-	request     connector.Call               // likewise
 	target      *target                      // of methods about one prompt or resource; nil = none for this caller
 	upstream    atomic.Pointer[oauth.Secret] // the user's token with which the request was let in, until it is used
 }

@@ -33,7 +33,12 @@ func (s *Server) LegacySessions() (n int) {
 }
 
 // Kept is how many bytes are held for clients that come back.
-func (s *Server) Kept() int64 { return s.sessions.hold.bytes.Load() }
+func (s *Server) Kept() int {
+	h := &s.sessions.hold
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.bytes
+}
 
 // SetHold sets how long answers are held.
 func (s *Server) SetHold(d time.Duration) { s.sessions.hold.time = d }

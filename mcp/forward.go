@@ -65,11 +65,8 @@ func (m *mounted) forward(ctx context.Context, k *call, params []byte, life life
 	if err != nil {
 		return nil, err
 	}
-	c, t := k.request, k.talk
-	if t != nil && t.mount == m {
-		k.talk = nil
-		c.Params = t.prepare(params)
-	} else if c, t, err = m.talkFor(ctx, k, params); err != nil {
+	c, t, err := m.talkFor(ctx, k, params)
+	if err != nil {
 		return nil, err
 	}
 	if !m.gate.enter(ctx, k.caller.Subject) {

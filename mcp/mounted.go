@@ -172,14 +172,9 @@ func (m *mounted) look(ctx context.Context, k *call) (*view, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, min(catalogWait, m.config.Timeout.D()))
 	defer cancel()
-	c, t, err := m.talkFor(ctx, k, nil)
+	c, err := m.callFor(ctx, k, nil)
 	if err != nil {
 		return nil, err
-	}
-	// The lookup of a tool is followed by its call, which says the same of the caller.
-	if k.method == methodToolsCall {
-		k.talk = t
-		k.request = c
 	}
 	c.Peer.Ask = nil
 	defer m.server.grants.settle(m, k.caller.GrantID)

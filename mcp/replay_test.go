@@ -117,6 +117,29 @@ func TestComeBackElsewhere(t *testing.T) {
 	}
 }
 
+// TestComeBackWithLess: who takes an answer up needs the rights of the call, in a session with several grants too.
+func TestComeBackWithLess(t *testing.T) {
+	up := newSource("up", func(c *connector.Config) { c.Scopes = []string{"crm.write"} }, "t")
+	release := make(chan struct{})
+	up.do = func(context.Context, connector.Call) (json.RawMessage, error) {
+		<-release
+		return json.RawMessage(echoed), nil
+	}
+	w := mounting(t, up)
+	full, _ := w.login("alice", "c1", "mcp crm.write", 1)
+	less, _ := w.login("alice", "c1", "mcp", 2)
+	session := w.openSession(full)
+	_, stream := w.open(t.Context(), w.request("POST", callBody("1", "up__t", ""), legacy(full, session)...))
+	b := &broken{w: w, event: primed(t, stream)}
+	close(release)
+	readUntil(t, stream, "data: ")
+	if a := w.send("GET", "", append(legacy(less, session), "Last-Event-Id", b.event, "Accept", "application/json")...); a.status != 400 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	_, again := b.comeBack(full, session, b.event)
+	readUntil(t, again, "data: ")
+}
+
 // TestQuickAnswer: a call that does not take long is answered in one piece, and one of an older version gets no events
 // that its client may not understand.
 func TestQuickAnswer(t *testing.T) {
@@ -196,21 +219,14 @@ func TestForgotten(t *testing.T) {
 	}
 }
 
-// TestMostHeld: an answer that is too much to hold is sent, and who comes back for it hears that it is lost.
+// TestMostHeld: an answer that is too much to hold is sent, and who comes back for it hears that it is lost. It takes
+// nothing from other users.
 func TestMostHeld(t *testing.T) {
-	s := newSlow()
-	s.answer = func() (*mcp.Result, error) { return mcp.Text(strings.Repeat("x", 65<<20)), nil }
-	w := newWorld(t, func(o *mcp.Options) { o.Tools = []mcp.Tool{s.tool()} })
-	token, _ := w.login("alice", "c1", "mcp", 1)
-	session := w.openSession(token)
-	_, stream := w.open(t.Context(), w.request("POST", callBody("1", "slow", ""), legacy(token, session)...))
-	event := primed(t, stream)
-	close(s.release)
-	if got := readUntil(t, stream, "data: "); len(got) < 65<<20 {
-		t.Errorf("%.100q", got)
-	}
-	_, again := (&broken{w: w}).comeBack(token, session, event)
-	if got := readUntil(t, again, "data: "); !strings.HasPrefix(got, `data: {"jsonrpc":"2.0","id":1,"error":{"code":-32603,`) {
+	b := breakOff(t)
+	b.slow.answer = func() (*mcp.Result, error) { return mcp.Text(strings.Repeat("x", 17<<20)), nil }
+	_, stream := b.comeBack(b.token, b.session, b.event)
+	close(b.slow.release)
+	if got := readUntil(t, stream, "data: "); !strings.HasPrefix(got, `data: {"jsonrpc":"2.0","id":"7","error":{"code":-32603,`) {
 		t.Errorf("%.100q", got)
 	}
 }
@@ -264,6 +280,7 @@ func TestCancelled(t *testing.T) {
 		}
 		cancel(other, id)
 		cancel(session, `"1"`)
+		w.send("POST", `{"jsonrpc":"2.0","id":9,"method":"notifications/cancelled","params":{"requestId":`+id+`}}`, legacy(token, session)...)
 		cancel(session, "99")
 		if len(s.cancelled) != 0 {
 			t.Fatalf("%s: cancelled by what is about another call", id)

@@ -17,9 +17,10 @@ import (
 
 // sessionPeer is the client of one session. mu guards what stands below it.
 type sessionPeer struct {
-	level  atomic.Pointer[string] // of logging/setLevel; nil = none set
-	hold   *hold                  // of answers that can be taken up again, shared by all sessions
-	herald herald
+	level   atomic.Pointer[string] // of logging/setLevel; nil = none set
+	hold    *hold                  // of answers that can be taken up again, shared by all sessions
+	subject string
+	herald  herald
 
 	mu      sync.Mutex
 	hello   []byte // params of initialize
@@ -29,6 +30,7 @@ type sessionPeer struct {
 	uris    map[string]*mounted  // subscribed to, and at which connector
 	calls   map[string]*underway // of connectors' tools under way, by idKey
 	replays []*replay            // oldest first
+	ended   bool                 // nothing can be taken up any more
 }
 
 // maxSubscriptions bounds the resources that one session or listener can watch.
@@ -125,7 +127,7 @@ func (p *sessionPeer) ask(ctx context.Context, k *call, method string, params js
 	ctx, cancel := context.WithTimeoutCause(ctx, parkedFor, errParked)
 	defer cancel()
 	message := []byte(`{"jsonrpc":"2.0","id":"` + id + `","method":` + string(quote(method)) + `,"params":` + string(params) + `}`)
-	if k.stream.writer.event(message) != nil && !p.tell(message) && !k.stream.writer.keep(message) {
+	if k.stream.Load().writer.event(message) != nil && !p.tell(message) && !k.stream.Load().writer.keep(message) {
 		return nil, clientError(errSilent)
 	}
 	select {

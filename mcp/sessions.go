@@ -77,7 +77,7 @@ func (ss *sessions) reserve(c *Caller) (*session, *refusal) {
 	ss.users[c.Subject]++
 	ss.open++
 	s := &session{principal: c.principal, subject: c.Subject, active: 1, over: make(chan struct{})}
-	s.peer.hold = &ss.hold
+	s.peer.hold, s.peer.subject = &ss.hold, c.Subject
 	return s, nil
 }
 
@@ -199,7 +199,7 @@ func (ss *sessions) endLocked(s *session) bool {
 	s.timer.Stop()
 	close(s.over)
 	s.peer.abandon()
-	s.peer.forgetReplays(nil)
+	s.peer.forgetReplays()
 	if s.active == 0 {
 		ss.close(s)
 	}

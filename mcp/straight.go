@@ -84,7 +84,7 @@ func (s *Server) answerStraight(st *stream, r *http.Request, k *call) *refusal {
 		defer k.session.peer.finish(k.id)
 		st.halts(cancel)
 		if r.Header.Get(headerVersion) == version25 {
-			st.writer.resumable(&k.session.peer)
+			st.writer.resumable(&k.session.peer, k.needs())
 			defer time.AfterFunc(primeAfter, st.writer.prime).Stop()
 		}
 	}

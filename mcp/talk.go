@@ -162,11 +162,14 @@ func notification(method string, params json.RawMessage) []byte {
 }
 
 // isDeaf reports whether nobody hears what is said on the stream of the request.
-func (k *call) isDeaf() bool { return k.stream == nil || k.stream.writer.isDeaf() }
+func (k *call) isDeaf() bool {
+	st := k.stream.Load()
+	return st == nil || st.writer.isDeaf()
+}
 
 // tell sends a notification on the stream of the request.
 func (k *call) tell(method string, params json.RawMessage) bool {
-	return !k.isDeaf() && k.stream.writer.event(notification(method, params)) == nil
+	return !k.isDeaf() && k.stream.Load().writer.event(notification(method, params)) == nil
 }
 
 // tellAnywhere sends it on the stream of the request or, when that is over, of its session.

@@ -22,8 +22,8 @@ type Tool struct {
 	// may. An error means that it cannot be known now (503). It is asked at least once a request, and must be cheap.
 	Visible func(ctx context.Context, c *Caller) (bool, error)
 
-	// Call does the work. Its context carries the caller (CallerOf) and ends with the request; arguments are as they
-	// came, nil = none. A *jsonrpc.Error becomes a protocol error, any other error is our own fault and is told to nobody
+	// Call does the work, soon: its context carries the caller (CallerOf) and ends when nobody can come for the answer
+	// any more; arguments are as they came, nil = none. A *jsonrpc.Error becomes a protocol error, any other error is our own fault and is told to nobody
 	// but the log; what the user should read belongs into a Result with IsError.
 	Call func(ctx context.Context, arguments json.RawMessage) (*Result, error)
 

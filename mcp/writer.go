@@ -37,6 +37,7 @@ type writer struct {
 
 	mu        sync.Mutex
 	peer      *sessionPeer // of a client that can take this answer up again; nil = it cannot
+	scopes    oauth.Scope  // that it then needs
 	replay    *replay      // its events; nil = none was sent yet
 	status    int          // that the SDK set; 0 = none yet
 	plain     bool         // the SDK answers an error in plain text, to be translated
@@ -140,17 +141,18 @@ func (w *writer) translate(text []byte) []byte {
 	return e.body(w.id)
 }
 
-// frame makes an event of a body that came after the stream was committed. A line break inside would end a data line.
-func frame(body []byte) []byte {
-	var b bytes.Buffer
-	b.WriteString("event: message\n")
-	for line := range bytes.Lines(bytes.TrimSpace(body)) {
-		b.WriteString("data: ")
-		b.Write(bytes.TrimRight(line, "\r\n"))
-		b.WriteByte('\n')
+// frame makes an event of a message, in one line: a line break, which stands between the tokens of JSON only, would end it
+// (WHATWG HTML "Server-sent events", where a carriage return is one too).
+func frame(message []byte) []byte {
+	const begin, end = "event: message\ndata: ", "\n\n"
+	out := append(make([]byte, 0, len(begin)+len(message)+len(end)), begin...)
+	for _, c := range bytes.TrimSpace(message) {
+		if c == '\r' || c == '\n' {
+			c = ' '
+		}
+		out = append(out, c)
 	}
-	b.WriteByte('\n')
-	return b.Bytes()
+	return append(out, end...)
 }
 
 // FlushError is what http.ResponseController looks for. Before the status is out there is nothing to flush: net/http
@@ -167,19 +169,23 @@ func (w *writer) FlushError() error {
 // begin makes a stream of an answer that has not begun, with an event first that says how to take it up again where that
 // is possible. mu must be held.
 func (w *writer) begin() error {
-	if w.committed {
+	switch {
+	case w.committed:
 		return nil
+	case w.whole:
+		return errStreamOver
 	}
 	w.committed, w.stream = true, true
 	streamHeader(w.under.Header())
 	w.under.WriteHeader(http.StatusOK)
 	if w.peer != nil {
-		w.replay = w.peer.newReplay(w.id)
+		w.replay = w.peer.newReplay(w.id, w.scopes)
 	}
 	if w.replay == nil {
 		return nil
 	}
-	_, err := w.under.Write(w.replay.add(nil, false))
+	event, _ := w.replay.add(nil, false)
+	_, err := w.under.Write(event)
 	return err
 }
 
@@ -217,8 +223,9 @@ func (w *writer) event(message []byte) error {
 	switch {
 	case w.over, w.ctx.Err() != nil:
 		if w.replay.isRead() {
-			w.replay.add(message, false)
-			return nil
+			if event, _ := w.replay.add(message, false); event != nil {
+				return nil
+			}
 		}
 		return errStreamOver
 	case w.plain, w.committed && !w.stream:
@@ -227,10 +234,15 @@ func (w *writer) event(message []byte) error {
 	if err := w.begin(); err != nil {
 		return err
 	}
-	if w.replay != nil {
-		return w.send(w.replay.add(message, false))
+	if w.replay == nil {
+		return w.send(frame(message))
 	}
-	return w.send(frame(message))
+	event, held := w.replay.add(message, false)
+	// When the connection breaks under it, the client finds what is held when it comes back.
+	if err := w.send(event); err != nil && !held {
+		return err
+	}
+	return nil
 }
 
 // isDeaf reports whether there is nobody to hear an event.
@@ -240,22 +252,23 @@ func (w *writer) isDeaf() bool {
 	return (w.over || w.ctx.Err() != nil) && !w.replay.isRead()
 }
 
-// keep keeps a message for a client that may come back, and reports whether it can.
+// keep holds a message for a client that may come back, and reports whether it can.
 func (w *writer) keep(message []byte) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.replay == nil {
 		return false
 	}
-	w.replay.add(message, false)
-	return true
+	_, held := w.replay.add(message, false)
+	return held
 }
 
-// resumable lets the client of a session take this answer up again if it becomes a stream.
-func (w *writer) resumable(p *sessionPeer) {
+// resumable lets the client of a session take this answer up again if it becomes a stream, with the scopes that the call
+// needs.
+func (w *writer) resumable(p *sessionPeer, scopes oauth.Scope) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.peer = p
+	w.peer, w.scopes = p, scopes
 }
 
 // prime makes a stream of an answer that has not begun, so that its client knows how to come back.
@@ -274,7 +287,7 @@ func (w *writer) reply(status int, body []byte) {
 	defer w.mu.Unlock()
 	var event []byte
 	if w.replay != nil {
-		event = w.replay.add(body, true)
+		event, _ = w.replay.add(body, true)
 		w.peer.retire(w.replay)
 	}
 	switch {
@@ -302,7 +315,12 @@ func (w *writer) repeat(events [][]byte) error {
 	if err := w.begin(); err != nil {
 		return err
 	}
-	return w.send(bytes.Join(events, nil))
+	for _, event := range events {
+		if _, err := w.under.Write(event); err != nil {
+			return err
+		}
+	}
+	return w.flush.Flush()
 }
 
 // settle lets nothing more through and reports whether an answer was begun. What the SDK said with no body at all is
