@@ -18,7 +18,7 @@ import (
 const (
 	// primeAfter is how long a call may take before its answer becomes a stream that can be taken up again. Most are over
 	// by then and are answered in one piece.
-	primeAfter = 50 * time.Millisecond
+	primeAfter = 20 * time.Millisecond
 	// retryAfterBreak is when clients are told to come back, in ms.
 	retryAfterBreak = "1000"
 	// holdTime is how long the events of an answered call are held: a client may not have got the last of them.

@@ -10,10 +10,10 @@ import { ARTEFACTS, Client, Hosted, KIT, WORK, check, closeAtEnd, equal, freePor
 const SUITE = path.join(KIT, 'conformance/node_modules/@modelcontextprotocol/conformance/dist/index.js');
 const EVERYTHING = process.env.EVERYTHING;
 // What the suite's requirement sets hold, so that none that shrinks passes unseen.
-const SETS = { '2025-11-25': { scenarios: 30, checks: 70 }, '2026-07-28': { scenarios: 37, checks: 121 } };
-// Not scored, and about a stream that the server breaks off in mid-call: over stdio there is none, and over HTTP this
-// server names no event from which to go on, so that alone the result never comes and through hostedmcp an error does.
-const OWN_STREAM = 'server-sse-polling';
+const SETS = { '2025-11-25': { scenarios: 30, checks: 70, all: 82 }, '2026-07-28': { scenarios: 37, checks: 121, all: 165 } };
+// Its tool answers after 100 ms, before which our answer must have become a stream: on a machine that stood still
+// meanwhile the suite finds nothing to check.
+const HASTY = 'server-sse-polling';
 // These want the server's own keys of several questions at once: the older era has one question a request, and no keys.
 const NO_WORDS = ['input-required-result-basic-elicitation', 'input-required-result-multiple-input-requests', 'input-required-result-multi-round'];
 
@@ -48,8 +48,9 @@ function compare(name, set, got, bare) {
   equal(`${name} ${set}: scored scenarios`, scored.length, SETS[set].scenarios);
   check(`${name} ${set}: ${sum(scored, 'passed')} scored checks pass, none fails`, sum(scored, 'failed') === 0 && sum(scored, 'passed') >= SETS[set].checks,
     JSON.stringify(scored.filter(([, s]) => s.failed)));
-  const worse = [...bare.scenarios].filter(([n, s]) => n !== OWN_STREAM && ((got.scenarios.get(n)?.passed ?? -1) < s.passed || got.scenarios.get(n).failed > s.failed));
-  check(`${name} ${set}: ${sum([...got.scenarios], 'passed')} checks in all, nothing is worse than alone (${sum([...bare.scenarios], 'passed')})`, worse.length === 0,
+  const worse = [...bare.scenarios].filter(([n, s]) => (got.scenarios.get(n)?.passed ?? -1) < s.passed || got.scenarios.get(n).failed > s.failed);
+  const all = sum([...got.scenarios], 'passed');
+  check(`${name} ${set}: ${all} checks in all, nothing is worse than alone (${sum([...bare.scenarios], 'passed')})`, worse.length === 0 && all >= SETS[set].all,
     JSON.stringify(worse.map(([n, s]) => [n, 'alone', s, 'through hostedmcp', got.scenarios.get(n)])));
 }
 
@@ -89,7 +90,14 @@ await main(async () => {
   ];
   for (const [name, connector, sets] of mounts) {
     const { hosted, url } = await mounted(name, connector);
-    for (const set of sets) compare(name, set, await suite(name, url, set), bare[set]);
+    for (const set of sets) {
+      let got = await suite(name, url, set);
+      if (got.scenarios.get(HASTY)?.passed === 0) {
+        say(`${name} ${set}: ${HASTY} found no stream to check; once more`);
+        got = await suite(name, url, set);
+      }
+      compare(name, set, got, bare[set]);
+    }
     equal(`${name}: ended by SIGTERM`, await hosted.stop(), 'code 0');
   }
   // Newer clients of an older server: calls that ask wait at hostedmcp, and some are left waiting.
