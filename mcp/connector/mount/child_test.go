@@ -178,6 +178,29 @@ func TestChildDiesWithUs(t *testing.T) {
 	child.ends()
 }
 
+// What a unit lets us do is not for children (capabilities(7), "Ambient").
+func TestChildHasNoCapabilities(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(bounded(t), self, "parent")
+	cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: []uintptr{unix.CAP_NET_BIND_SERVICE}}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skip("who runs this has no capabilities to pass on: ", err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if err != nil || !strings.Contains(line, `"ambient":""`) {
+		t.Errorf("%s %v", line, err)
+	}
+}
+
 // parentChild is a process that mounts a child which would not go by itself, and waits to be killed.
 func parentChild([]string) {
 	self, _ := os.Executable()

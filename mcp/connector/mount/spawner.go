@@ -54,6 +54,9 @@ func newSpawner(cfg connector.Config, secret oauth.Secret, over <-chan struct{})
 func (p *spawner) thread() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	// What the unit lets us do, such as listening on a low port, is not for children: only what is ambient would pass to
+	// them (capabilities(7)). It is this thread's own.
+	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) // before Linux 4.3 there is nothing to clear
 	for {
 		select {
 		case job := <-p.jobs:
