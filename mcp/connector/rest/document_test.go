@@ -147,7 +147,9 @@ func TestPinned(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close(context.Background())
-	if _, err := s.Catalog(t.Context(), nil); err == nil || s.State().Up {
+	hungUp, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Catalog(hungUp, nil); err == nil || s.State().Up {
 		t.Errorf("before it was fetched: %+v %v", s.State(), err)
 	}
 	changes := make(chan connector.State, 10)
@@ -157,6 +159,9 @@ func TestPinned(t *testing.T) {
 	go func() { done <- s.Run(ctx) }()
 	if got := <-changes; got.Reason != oauth.ConnectorUnreachable || !strings.Contains(got.Text, "HTTP 404") {
 		t.Errorf("not there: %+v", got)
+	}
+	if _, err := s.Catalog(t.Context(), nil); err == nil {
+		t.Error("tools without a document")
 	}
 	served.Store(`{"openapi":["never read"`) // the pin comes before the reader
 	if got := <-changes; got.Reason != oauth.ConnectorBadAnswer || !strings.Contains(got.Text, "is another one now") {
@@ -173,6 +178,67 @@ func TestPinned(t *testing.T) {
 	<-done
 	if _, err := s.Do(t.Context(), connector.Call{Method: "tools/call", Params: []byte(`{"name":"x"}`)}); err != nil || "http://"+host != server.URL {
 		t.Errorf("a server relative to the document: %s %v", host, err)
+	}
+}
+
+// Who comes while the document is on its way, as right behind a start, waits for it; who hangs up does not, and nobody
+// waits for the next look.
+func TestFirstLook(t *testing.T) {
+	for _, there := range []bool{true, false} {
+		asked, held := make(chan struct{}, 10), make(chan struct{})
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v1/x" {
+				fmt.Fprint(w, `{}`)
+				return
+			}
+			asked <- struct{}{}
+			<-held
+			if !there {
+				w.WriteHeader(http.StatusNotFound)
+			}
+			fmt.Fprint(w, `{"openapi":"3.1.0","servers":[{"url":"/v1"}],"paths":{"/x":{"get":{"operationId":"x","responses":{}}}}}`)
+		}))
+		defer server.Close()
+		s, err := rest.New(rest.Options{Config: connector.Config{Name: "crm", Kind: connector.OpenAPI, Document: server.URL + "/openapi.json"}.Complete()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close(context.Background())
+		list := func(ctx context.Context) error {
+			c, err := s.Catalog(ctx, nil)
+			if err == nil && len(c.Tools) != 1 {
+				return fmt.Errorf("%d tools", len(c.Tools))
+			}
+			return err
+		}
+		call := func(ctx context.Context) error {
+			_, err := s.Do(ctx, connector.Call{Method: "tools/call", Params: []byte(`{"name":"x"}`)})
+			return err
+		}
+		answers := make(chan error, 3)
+		go func() { answers <- list(t.Context()) }() // before Run
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Run(ctx) }()
+		<-asked
+		go func() { answers <- list(t.Context()) }()
+		go func() { answers <- call(t.Context()) }()
+		hungUp, cancel := context.WithCancel(t.Context())
+		cancel()
+		if list(hungUp) == nil || call(hungUp) == nil {
+			t.Error("an answer without a document")
+		}
+		close(held)
+		for range 3 {
+			if err := <-answers; (err == nil) != there {
+				t.Errorf("document there %v: %v", there, err)
+			}
+		}
+		stop()
+		<-done
+		if err := list(t.Context()); (err == nil) != there {
+			t.Errorf("document there %v, afterwards: %v", there, err)
+		}
 	}
 }
 

@@ -36,6 +36,8 @@ type Source struct {
 	catalog atomic.Pointer[catalog] // nil until the document was read
 	changed atomic.Pointer[func()]
 	wake    chan struct{} // told when the API is found to be away
+	looked  chan struct{} // closed when Run has looked for the document once, found or not
+	look    func()        // closes looked; may be called again
 
 	mu       sync.Mutex // guards the rest
 	state    connector.State
@@ -54,7 +56,8 @@ type catalog struct {
 // New returns the API of a document. A file is read at once, and its faults are the error; a document behind a URL is
 // fetched by Run.
 func New(o Options) (*Source, error) {
-	s := &Source{config: o.Config, secret: o.Secret, log: o.Log, http: o.HTTP, now: o.Now, wake: make(chan struct{}, 1)}
+	s := &Source{config: o.Config, secret: o.Secret, log: o.Log, http: o.HTTP, now: o.Now, wake: make(chan struct{}, 1), looked: make(chan struct{})}
+	s.look = sync.OnceFunc(func() { close(s.looked) })
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -91,12 +94,30 @@ func client(c connector.Config) *http.Client {
 func (s *Source) Config() connector.Config { return s.config }
 
 // Catalog returns the tools of the document, the same for everybody.
-func (s *Source) Catalog(context.Context, *connector.Call) (connector.Catalog, error) {
-	c := s.catalog.Load()
-	if c == nil {
-		return connector.Catalog{}, connector.Unreachable(errors.New("the document has not been read"))
+func (s *Source) Catalog(ctx context.Context, _ *connector.Call) (connector.Catalog, error) {
+	c, err := s.read(ctx)
+	if err != nil {
+		return connector.Catalog{}, err
 	}
 	return c.offered, nil
+}
+
+// read returns what the document became. Who asks before Run has looked for it waits for that, for at most
+// Config.Timeout: right behind a start nothing is wrong, and a first call must not fail.
+func (s *Source) read(ctx context.Context) (*catalog, error) {
+	if c := s.catalog.Load(); c != nil {
+		return c, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout.D())
+	defer cancel()
+	select {
+	case <-s.looked:
+	case <-ctx.Done():
+	}
+	if c := s.catalog.Load(); c != nil {
+		return c, nil
+	}
+	return nil, connector.Unreachable(errors.New("the document has not been read"))
 }
 
 // Do calls one operation.
@@ -104,9 +125,9 @@ func (s *Source) Do(ctx context.Context, call connector.Call) (json.RawMessage, 
 	if call.Method != "tools/call" {
 		return nil, &connector.Error{Code: connector.CodeMethodNotFound, Message: "Method not found"}
 	}
-	c := s.catalog.Load()
-	if c == nil {
-		return nil, connector.Unreachable(errors.New("the document has not been read"))
+	c, err := s.read(ctx)
+	if err != nil {
+		return nil, err
 	}
 	var p struct {
 		Name string `json:"name"`

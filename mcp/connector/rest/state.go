@@ -107,8 +107,9 @@ func (s *Source) until(ctx context.Context, try func(context.Context) error) boo
 	}
 }
 
-// get loads the document from its URL.
+// get loads the document from its URL, and lets go of those who wait for the first look at it.
 func (s *Source) get(ctx context.Context) error {
+	defer s.look()
 	err := s.load(ctx)
 	if err == nil || ctx.Err() != nil {
 		return err
