@@ -34,7 +34,7 @@ func (l *peerListener) Accept() (net.Conn, error) {
 // socket's buffer; the deadline is for one that does not even take that.
 func turnAway(conn net.Conn) {
 	const text = `{"error":"only root and the user who runs hostedmcp may use this socket"}`
-	_ = conn.SetDeadline(time.Now().Add(dialWait))
+	_ = conn.SetDeadline(time.Now().Add(turnAwayWait))
 	_, _ = io.WriteString(conn, fmt.Sprintf("HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\n"+
 		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text))
 	_ = conn.Close()

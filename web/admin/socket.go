@@ -21,8 +21,11 @@ import (
 const (
 	// maxSocketPath is what fits into sun_path with its closing zero (unix(7)).
 	maxSocketPath = 107
-	// dialWait is how long a server may take to accept; one that lives does so at once.
-	dialWait = time.Second
+	// dialWait is how long connecting may take. The kernel answers at once, so this is for the machine alone: one that
+	// stands still for a second must not fail a command.
+	dialWait = 10 * time.Second
+	// turnAwayWait is how long one who may not connect has to take our answer. Others wait meanwhile.
+	turnAwayWait = time.Second
 	// lockWait is how long another start may take over the same folder: to dial a stale socket, and to make a new one.
 	lockWait = 3 * time.Second
 )
