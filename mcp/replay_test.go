@@ -447,3 +447,20 @@ func TestAbandoned(t *testing.T) {
 		})
 	}
 }
+
+// TestIDAgain: who has the whole answer can use its id again at once, on another connection too.
+func TestIDAgain(t *testing.T) {
+	big := strings.Repeat("x", 1<<20)
+	w := newWorld(t, func(o *mcp.Options) {
+		o.Tools = []mcp.Tool{tool("big", func(context.Context, json.RawMessage) (*mcp.Result, error) { return mcp.Text(big), nil })}
+	})
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	session := w.openSession(token)
+	for range 100 {
+		r := w.request("POST", callBody("1", "big", ""), legacy(token, session)...)
+		r.Close = true
+		if a := w.do(r); a.status != 200 {
+			t.Fatalf("%d %.300s", a.status, a.body)
+		}
+	}
+}

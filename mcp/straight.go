@@ -81,7 +81,6 @@ func (s *Server) answerStraight(st *stream, r *http.Request, k *call) *refusal {
 		if !k.session.peer.begin(k.id, &underway{st.ctx, cancel}) {
 			return &refusal{rpc: badMessage(codeInvalidRequest, "a request with this id is under way"), id: k.id}
 		}
-		defer k.session.peer.finish(k.id)
 		st.halts(cancel)
 		if r.Header.Get(headerVersion) == version25 {
 			st.writer.resumable(&k.session.peer, k.needs())
@@ -89,6 +88,9 @@ func (s *Server) answerStraight(st *stream, r *http.Request, k *call) *refusal {
 		}
 	}
 	result, err := s.carry(auth.WithRequest(context.WithValue(ctx, callerKey{}, &k.caller), k.info), k)
+	if !k.modern {
+		k.session.peer.finish(k.id) // who has the answer may use its id again
+	}
 	if err != nil {
 		st.writer.reply(errorStatus(k, err), faultBody(k.id, err))
 		return nil
@@ -168,6 +170,9 @@ func (p *sessionPeer) begin(id []byte, c *underway) bool {
 		p.calls = map[string]*underway{}
 	}
 	p.calls[key] = c
+	if p.ended { // while the call was looked up
+		c.abandon()
+	}
 	return true
 }
 
@@ -176,10 +181,14 @@ func (p *sessionPeer) begin(id []byte, c *underway) bool {
 func (p *sessionPeer) abandon() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.ended = true
 	for _, c := range p.calls {
-		context.AfterFunc(c.connection, func() { c.cancel(errGone) })
+		c.abandon()
 	}
 }
+
+// abandon cancels the call when its connection breaks, or at once if it has.
+func (c *underway) abandon() { context.AfterFunc(c.connection, func() { c.cancel(errGone) }) }
 
 // finish forgets a call.
 func (p *sessionPeer) finish(id []byte) {

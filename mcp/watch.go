@@ -227,6 +227,9 @@ func (st *stream) watched() (closing, over <-chan struct{}) {
 // tick sends a comment. A client that reads nothing for two of them is let go: the SDK's write that waits for it
 // holds the writer.
 func (st *stream) tick() {
+	if st.call.opens {
+		return // there is no stream yet, and its answer is not held to a time
+	}
 	if st.deadline(2*st.server.silence, causeNone) && st.writer.comment() != nil {
 		st.cancel()
 	}

@@ -162,8 +162,10 @@ func (c *oneCall) judge(a *reply) {
 		c.fault("answer of another call: %s", a)
 	case got.Who.Subject != subject:
 		c.fault("the connector was told that %q asks", got.Who.Subject)
-	case c.connector != "rest" && c.user.run.site.owner(got.Who.Credential) != subject:
-		c.fault("the connector got a credential of %q: %.40s", c.user.run.site.owner(got.Who.Credential), got.Who.Credential)
+	case c.connector != "rest" && c.user.run.site.owner(got.Who.Mark) != subject:
+		c.fault("the connector got a credential of %q", c.user.run.site.owner(got.Who.Mark))
+	case c.user.run.site.owner(mark(got.Who.Credential)) != "":
+		c.fault("a credential that the connector repeats reached the client")
 	case len(got.Who.Foreign) > 0:
 		c.fault("the connector got %q", got.Who.Foreign)
 	case c.asks() != "" && !strings.Contains(string(got.Answer), `"`+c.user.name+" says "+c.tag()+`"`):

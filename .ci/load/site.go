@@ -25,7 +25,7 @@ type site struct {
 	listen   string
 
 	mu     sync.Mutex
-	issued map[string]string // the provider's access tokens: whose each is
+	issued map[string]string // marks of the provider's access tokens: whose each is
 	people []*user           // signed in, each once for all servers
 }
 
@@ -77,19 +77,19 @@ func (s *site) note(_ bool, m map[string]any) {
 	json.Unmarshal(payload, &claims)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.issued[m["access_token"].(string)] = claims.Sub
+	s.issued[mark(m["access_token"].(string))] = claims.Sub
 }
 
-// owner returns the subject of a token of the provider, "" for any other text.
-func (s *site) owner(token string) string {
+// owner returns the subject of the provider's token with this mark, "" for any other text.
+func (s *site) owner(mark string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.issued[token]
+	return s.issued[mark]
 }
 
 // judge looks at what came with one request to the mounted server over HTTP.
 func (r *run) judge(who identity, what string) {
-	owner := r.site.owner(who.Credential)
+	owner := r.site.owner(mark(who.Credential))
 	// Before anybody asks, hostedmcp looks as nobody what there is.
 	nobody := who.Subject == "" && who.Credential == ""
 	if owner != who.Subject || owner == "" && !nobody || len(who.Foreign) > 0 {

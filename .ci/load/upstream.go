@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -34,9 +35,13 @@ type message struct {
 // identity is what came with a request about who asks, and what should not have come with it.
 type identity struct {
 	Subject    string   `json:"subject"`
-	Credential string   `json:"credential"`
+	Credential string   `json:"credential"` // in answers hidden by hostedmcp
+	Mark       string   `json:"mark"`       // in answers: by which the credential is known nevertheless
 	Foreign    []string `json:"foreign,omitempty"`
 }
+
+// mark is a name of a credential that says nothing of it.
+func mark(credential string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(credential))) }
 
 // name returns the user's name, "" of nobody.
 func (i identity) name() string { return strings.TrimPrefix(i.Subject, "sub-") }
@@ -172,6 +177,7 @@ func (u *upstream) work(m *message, t *turn) string {
 		}
 	}
 	progress(2)
+	t.who.Mark = mark(t.who.Credential)
 	who, _ := json.Marshal(t.who)
 	kind := ""
 	if u.modern {
