@@ -93,8 +93,14 @@ func client(c connector.Config) *http.Client {
 // Config returns the configuration.
 func (s *Source) Config() connector.Config { return s.config }
 
-// Catalog returns the tools of the document, the same for everybody.
-func (s *Source) Catalog(ctx context.Context, _ *connector.Call) (connector.Catalog, error) {
+// Catalog returns the tools of the document, the same for everybody. For nobody's request it waits for nothing: that is
+// asked before Run has begun.
+func (s *Source) Catalog(ctx context.Context, call *connector.Call) (connector.Catalog, error) {
+	if call == nil {
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		ctx = over
+	}
 	c, err := s.read(ctx)
 	if err != nil {
 		return connector.Catalog{}, err
