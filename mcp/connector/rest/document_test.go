@@ -205,7 +205,7 @@ func TestFirstLook(t *testing.T) {
 		}
 		defer s.Close(context.Background())
 		list := func(ctx context.Context) error {
-			c, err := s.Catalog(ctx, nil)
+			c, err := s.Catalog(ctx, &connector.Call{})
 			if err == nil && len(c.Tools) != 1 {
 				return fmt.Errorf("%d tools", len(c.Tools))
 			}
@@ -214,6 +214,9 @@ func TestFirstLook(t *testing.T) {
 		call := func(ctx context.Context) error {
 			_, err := s.Do(ctx, connector.Call{Method: "tools/call", Params: []byte(`{"name":"x"}`)})
 			return err
+		}
+		if _, err := s.Catalog(t.Context(), nil); err == nil { // as the server asks before Run, and does not wait
+			t.Error("an answer without a document")
 		}
 		answers := make(chan error, 3)
 		go func() { answers <- list(t.Context()) }() // before Run
