@@ -260,6 +260,23 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// Who sets the collector up gets it as set; all others get room that is in no page.
+func TestHeadroom(t *testing.T) {
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		t.Setenv(name, "")
+	}
+	if n := len(gcHeadroom()); n != 16<<20 {
+		t.Errorf("%d bytes", n)
+	}
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		t.Setenv(name, "100")
+		if gcHeadroom() != nil {
+			t.Errorf("%s is overruled", name)
+		}
+		t.Setenv(name, "")
+	}
+}
+
 // The newcomer's whole story in one process: the example configuration serves, a client registers, its user presses
 // Allow and signs in at the demo provider, the demo CRM answers with the user's own deals, an operator reads the story,
 // and after a restart everything is as it was.
