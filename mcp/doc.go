@@ -11,9 +11,9 @@
 //	  lookup      the tool, prompt or resource, if there is one for this caller; Mcp-Param headers   route.go, paramheader.go
 //	5 scope       403 step-up                                            endpoint.go
 //	6 provider    upstream token before dispatch: 401, 503               endpoint.go
-//	7 dispatch    session, stream rules                                  dispatch.go, sessions.go, writer.go, watch.go
-//	  call        tools/call: the tool, and its answer                   straight.go, replay.go
-//	  all else    the SDK, and our middleware inside it                  receive.go
+//	7 dispatch    session, stream rules                                  dispatch.go, sessions.go, watch.go
+//	  call        tools/call: the tool, and its answer                   straight.go, events.go, replay.go
+//	  all else    the SDK, and our middleware inside it                  writer.go, receive.go
 //
 // Each step may refuse; challenge.go is the one exit that writes refusals.
 //

@@ -295,13 +295,7 @@ func TestCancelled(t *testing.T) {
 
 // TestCancelledAtConnector: the connector hears of it, and it is counted as what it is.
 func TestCancelledAtConnector(t *testing.T) {
-	up := newSource("up", nil, "wait")
-	began := make(chan struct{})
-	up.do = func(ctx context.Context, _ connector.Call) (json.RawMessage, error) {
-		close(began)
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
+	up, began, _ := waiting()
 	w := mounting(t, up)
 	token, _ := w.login("alice", "c1", "mcp", 1)
 	session := w.openSession(token)
@@ -374,14 +368,7 @@ func TestTrouble(t *testing.T) {
 
 // TestEndedWhileAway: the end of the grant ends a call whose client has gone, too.
 func TestEndedWhileAway(t *testing.T) {
-	up := newSource("up", nil, "wait")
-	began, over := make(chan struct{}), make(chan struct{})
-	up.do = func(ctx context.Context, _ connector.Call) (json.RawMessage, error) {
-		close(began)
-		<-ctx.Done()
-		close(over)
-		return nil, ctx.Err()
-	}
+	up, began, over := waiting()
 	w := mounting(t, up)
 	token, grant := w.login("alice", "c1", "mcp", 1)
 	session := w.openSession(token)
@@ -400,14 +387,7 @@ func TestEndedWhileAway(t *testing.T) {
 func TestAbandoned(t *testing.T) {
 	for _, order := range []string{"connection first", "session first", "server stops"} {
 		t.Run(order, func(t *testing.T) {
-			up := newSource("up", nil, "wait")
-			began, over := make(chan struct{}), make(chan struct{})
-			up.do = func(ctx context.Context, _ connector.Call) (json.RawMessage, error) {
-				close(began)
-				<-ctx.Done()
-				close(over)
-				return nil, ctx.Err()
-			}
+			up, began, over := waiting()
 			w := mounting(t, up)
 			token, _ := w.login("alice", "c1", "mcp", 1)
 			session := w.openSession(token)
@@ -463,4 +443,45 @@ func TestIDAgain(t *testing.T) {
 			t.Fatalf("%d %.300s", a.status, a.body)
 		}
 	}
+}
+
+// gated is a connector whose lookup for a call waits.
+type gated struct {
+	*source
+	asked, open chan struct{}
+}
+
+func (g gated) Catalog(ctx context.Context, c *connector.Call) (connector.Catalog, error) {
+	if c != nil && c.Method == "tools/call" {
+		close(g.asked)
+		<-g.open
+	}
+	return g.source.Catalog(ctx, c)
+}
+
+// TestAbandonedEarly: a call whose session ends while its tool is looked up ends with its connection, too.
+func TestAbandonedEarly(t *testing.T) {
+	up, began, over := waiting()
+	g := gated{up, make(chan struct{}), make(chan struct{})}
+	w := newWorld(t, func(o *mcp.Options) { o.Connectors = []connector.Source{g} })
+	token, _ := w.login("alice", "c1", "mcp", 1)
+	session := w.openSession(token)
+	ctx, hangUp := context.WithCancel(t.Context())
+	defer hangUp()
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		if resp, err := http.DefaultClient.Do(w.request("POST", callBody("1", "up__wait", ""), legacy(token, session)...).WithContext(ctx)); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	<-g.asked
+	if a := w.send("DELETE", "", legacy(token, session)...); a.status != 204 {
+		t.Fatal(a.status)
+	}
+	close(g.open)
+	<-began
+	hangUp()
+	<-over
+	<-answered
 }

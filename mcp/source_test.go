@@ -142,6 +142,19 @@ func mounting(t testing.TB, sources ...*source) *world {
 	})
 }
 
+// waiting is a connector whose tool waits until its call ends; began and over are closed when it is called, and when it
+// knows of the end.
+func waiting() (up *source, began, over chan struct{}) {
+	up, began, over = newSource("up", nil, "wait"), make(chan struct{}), make(chan struct{})
+	up.do = func(ctx context.Context, _ connector.Call) (json.RawMessage, error) {
+		close(began)
+		<-ctx.Done()
+		close(over)
+		return nil, ctx.Err()
+	}
+	return up, began, over
+}
+
 // eras are the ways of sending one request: in a session, and alone.
 var eras = map[string]func(w *world, token, method, name, params string) answer{
 	"legacy": func(w *world, token, method, _, params string) answer {
