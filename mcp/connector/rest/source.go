@@ -93,26 +93,24 @@ func client(c connector.Config) *http.Client {
 // Config returns the configuration.
 func (s *Source) Config() connector.Config { return s.config }
 
-// Catalog returns the tools of the document, the same for everybody. For nobody's request it waits for nothing: that is
-// asked before Run has begun.
+// Catalog returns the tools of the document, the same for everybody. With no call it says what is known now: a start
+// asks so, and must not wait for what comes after it.
 func (s *Source) Catalog(ctx context.Context, call *connector.Call) (connector.Catalog, error) {
-	if call == nil {
-		over, cancel := context.WithCancel(ctx)
-		cancel()
-		ctx = over
+	if call != nil {
+		s.await(ctx)
 	}
-	c, err := s.read(ctx)
+	c, err := s.known()
 	if err != nil {
 		return connector.Catalog{}, err
 	}
 	return c.offered, nil
 }
 
-// read returns what the document became. Who asks before Run has looked for it waits for that, for at most
-// Config.Timeout: right behind a start nothing is wrong, and a first call must not fail.
-func (s *Source) read(ctx context.Context) (*catalog, error) {
-	if c := s.catalog.Load(); c != nil {
-		return c, nil
+// await waits until Run has looked for the document once, for at most Config.Timeout: right behind a start nothing is
+// wrong, and a user's first call must not fail.
+func (s *Source) await(ctx context.Context) {
+	if s.catalog.Load() != nil {
+		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout.D())
 	defer cancel()
@@ -120,10 +118,15 @@ func (s *Source) read(ctx context.Context) (*catalog, error) {
 	case <-s.looked:
 	case <-ctx.Done():
 	}
-	if c := s.catalog.Load(); c != nil {
-		return c, nil
+}
+
+// known returns what the document became.
+func (s *Source) known() (*catalog, error) {
+	c := s.catalog.Load()
+	if c == nil {
+		return nil, connector.Unreachable(errors.New("the document has not been read"))
 	}
-	return nil, connector.Unreachable(errors.New("the document has not been read"))
+	return c, nil
 }
 
 // Do calls one operation.
@@ -131,7 +134,8 @@ func (s *Source) Do(ctx context.Context, call connector.Call) (json.RawMessage, 
 	if call.Method != "tools/call" {
 		return nil, &connector.Error{Code: connector.CodeMethodNotFound, Message: "Method not found"}
 	}
-	c, err := s.read(ctx)
+	s.await(ctx)
+	c, err := s.known()
 	if err != nil {
 		return nil, err
 	}
