@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -118,6 +119,60 @@ func TestEcho(t *testing.T) {
 		if got := a.must("x", `{}`); strings.Contains(got, "s3cret") || !strings.Contains(got, "Bearer [hidden]") {
 			t.Errorf("%d: %s", status, got)
 		}
+	}
+}
+
+// A credential that is refused before its time is told of, and the request goes out once more, whole, with another one:
+// never without one, and never a third time.
+func TestRefusedCredential(t *testing.T) {
+	const posting = `{"/x":{"post":{"operationId":"x","requestBody":{"content":{"application/json":{}}},"responses":{}}}}`
+	gone := &connector.Error{Code: connector.CodeInternal, Message: "sign in again"}
+	for _, tt := range []struct {
+		name, first, then string // credentials; then "" = none is to be had
+		good, want        string
+		requests          int
+	}{
+		{"another one", "old", "new", "Bearer new", `"ok":true`, 2},
+		{"refused too", "old", "new", "", "HTTP 401", 2},
+		{"no other", "old", "old", "", "HTTP 401", 1},
+		{"none left", "old", "", "", "sign in again", 1},
+		{"good at once", "old", "new", "Bearer old", `"ok":true`, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := mount(t, doc("3.1.0", posting, ""), func(o *rest.Options) { o.Config.Parallel = 1 })
+			a.answer = func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				if r.Header.Get("Authorization") != tt.good {
+					w.WriteHeader(http.StatusUnauthorized)
+				}
+				fmt.Fprint(w, `{"ok":true}`)
+			}
+			token, told := tt.first, 0
+			raw, err := a.source.Do(t.Context(), connector.Call{
+				Method: "tools/call", Params: []byte(`{"name":"x","arguments":{"body":{"a":[1]}}}`),
+				Credential: func(context.Context) (connector.Credential, error) {
+					if token == "" {
+						return connector.Credential{}, gone
+					}
+					return connector.Credential{Header: "Authorization", Value: oauth.Secret("Bearer " + token),
+						Refused: func(context.Context) { told++; token = tt.then }}, nil
+				},
+			})
+			if got := fmt.Sprint(string(raw), err); !strings.Contains(got, tt.want) || (err != nil) != (tt.then == "") {
+				t.Errorf("got %s", got)
+			}
+			if len(a.said) != tt.requests || slices.ContainsFunc(a.said, func(body string) bool { return body != `{"a":[1]}` }) {
+				t.Errorf("requests: %q", a.said)
+			}
+			if refused := tt.good != "Bearer old"; refused != (told == 1) {
+				t.Errorf("told %d times", told)
+			}
+			for _, r := range a.asked {
+				if len(r.Header.Values("Authorization")) != 1 || len(r.Header.Values("Hostedmcp-Subject")) > 1 {
+					t.Errorf("headers: %v", r.Header)
+				}
+			}
+		})
 	}
 }
 

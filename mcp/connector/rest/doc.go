@@ -23,7 +23,7 @@
 // No argument reaches another host, path, header or line than its own. What the API refuses is a result with isError
 // that begins with the status; only what is not the API's answer (no way to it, unreadable) is an error of the
 // connector. Redirects are not followed: the credential is the API's alone. What may have
-// had an effect is not tried again.
+// had an effect is not tried again; a 401 had none, and is tried once more if there is another credential.
 //
 // Sources: OpenAPI 3.0.4 and 3.1.1, JSON Schema 2020-12, RFC 3986 (URI), RFC 6570 as OpenAPI uses it, RFC 7578
 // (multipart), RFC 8288 (Link), RFC 9110 (HTTP), MCP "Tools".

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -166,33 +167,63 @@ func (s *Source) send(ctx context.Context, c *catalog, o *operation, call connec
 	if err != nil {
 		return nil, err
 	}
-	sent, err := s.identify(ctx, r.Header, call)
+	resp, sent, err := s.ask(ctx, r, call)
 	if err != nil {
-		return nil, err
-	}
-	// Not tried again: whether a request that got no answer took effect is not known here.
-	resp, err := s.http.Do(r)
-	if err != nil {
-		s.failed(ctx)
+		var e *connector.Error
+		if errors.As(err, &e) { // of the credential
+			return nil, err
+		}
 		return nil, connector.Unreachable(fmt.Errorf("%s %s: %w", o.method, o.path, withoutURL(err)))
 	}
 	defer resp.Body.Close()
-	s.answered()
 	return o.result(resp, s.config, sent)
 }
 
-// identify says who asks: each header once, whatever stood there before. It returns the credential.
-func (s *Source) identify(ctx context.Context, h http.Header, call connector.Call) (oauth.Secret, error) {
+// ask sends r as the user of the call, and returns the answer with the credential that it is for. A credential that is
+// refused may be dead before its time: if there is another one by then, r is sent once more, since what was answered
+// with 401 has not been done (RFC 9110 §15.5.2).
+func (s *Source) ask(ctx context.Context, r *http.Request, call connector.Call) (*http.Response, oauth.Secret, error) {
 	credential, err := s.credential(ctx, call)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
-	if credential.Header != "" && credential.Value != "" {
-		h.Set(credential.Header, credential.Value.Reveal())
+	resp, err := s.sendAs(r, credential, call.User)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized || credential.Refused == nil {
+		return resp, credential.Value, err
 	}
-	connector.SetIdentity(h, call.User)
-	h.Set("User-Agent", "hostedmcp")
-	return credential.Value, nil
+	credential.Refused(ctx)
+	other, err := s.credential(ctx, call)
+	if err == nil && other.Value == credential.Value {
+		return resp, credential.Value, nil
+	}
+	// read to its end, if that is near: the connection is for the next request
+	_, _ = io.CopyN(io.Discard, resp.Body, maxErrorText)
+	resp.Body.Close()
+	if err == nil && r.GetBody != nil {
+		r.Body, err = r.GetBody()
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	resp, err = s.sendAs(r, other, call.User)
+	return resp, other.Value, err
+}
+
+// sendAs sends r once: whether a request that got no answer took effect is not known here. It says who asks, each
+// header once, whatever stood there before.
+func (s *Source) sendAs(r *http.Request, c connector.Credential, user connector.User) (*http.Response, error) {
+	if c.Header != "" && c.Value != "" {
+		r.Header.Set(c.Header, c.Value.Reveal())
+	}
+	connector.SetIdentity(r.Header, user)
+	r.Header.Set("User-Agent", "hostedmcp")
+	resp, err := s.http.Do(r)
+	if err != nil {
+		s.failed(r.Context())
+		return nil, err
+	}
+	s.answered()
+	return resp, nil
 }
 
 // credential is the call's own, or the static one.
