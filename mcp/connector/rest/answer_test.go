@@ -144,6 +144,7 @@ func TestRefusedCredential(t *testing.T) {
 				w.Header().Set("Content-Type", "application/json")
 				if r.Header.Get("Authorization") != tt.good {
 					w.WriteHeader(http.StatusUnauthorized)
+					fmt.Fprint(w, strings.Repeat("no ", 1<<17)) // nobody reads it all, and there is one connection
 				}
 				fmt.Fprint(w, `{"ok":true}`)
 			}

@@ -72,7 +72,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // write puts a document into a file.
-func write(t *testing.T, document string) string {
+func write(t testing.TB, document string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "openapi")
 	if err := os.WriteFile(path, []byte(document), 0o600); err != nil {
