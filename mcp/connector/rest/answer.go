@@ -127,44 +127,6 @@ func (o *operation) structured(resp *http.Response, content []byte, config conne
 	return out.json(), nil
 }
 
-// compact takes JSON as it is, but for white space. Two members of one name are refused: readers differ in which they
-// take.
-func compact(content []byte) (*node, error) {
-	var b bytes.Buffer
-	if err := json.Compact(&b, content); err != nil {
-		return nil, err
-	}
-	d := json.NewDecoder(bytes.NewReader(b.Bytes()))
-	d.UseNumber()
-	if err := distinctNames(d); err != nil {
-		return nil, err
-	}
-	return literal(b.String()), nil
-}
-
-// distinctNames reads one value, which is valid and not too deep.
-func distinctNames(d *json.Decoder) error {
-	open, err := d.Token()
-	if err != nil || open != json.Delim('{') && open != json.Delim('[') {
-		return err
-	}
-	names := map[json.Token]bool{}
-	for d.More() {
-		if open == json.Delim('{') {
-			name, _ := d.Token()
-			if names[name] {
-				return fmt.Errorf("byte %d: two members of one name", d.InputOffset())
-			}
-			names[name] = true
-		}
-		if err := distinctNames(d); err != nil {
-			return err
-		}
-	}
-	_, err = d.Token()
-	return err
-}
-
 // promised judges an answer by the output schema that clients were shown.
 func (o *operation) promised(value *node) error {
 	judge := o.output()

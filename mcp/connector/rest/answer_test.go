@@ -122,6 +122,31 @@ func TestEcho(t *testing.T) {
 	}
 }
 
+// Two members of one name are found wherever they are and however they are written, and nothing else is taken for them.
+func TestDistinctNames(t *testing.T) {
+	a := mount(t, doc("3.1.0", plain, ""))
+	var many []string
+	for i := range 30 {
+		many = append(many, fmt.Sprintf(`"n%d": %d`, i, i))
+	}
+	most := strings.Join(many, ", ")
+	for body, good := range map[string]bool{
+		`{}`: true, `[]`: true, `""`: true, `-1.5e3`: true, `[ 1 , "a" , [ ] , { } , null ]`: true,
+		`{"a":{"a":[{"a":1},{"a":2}]},"b":"a"}`: true, `{"a\\":1,"a":"\"},{\"a\":"}`: true, `{"\\":1,"\\\\":2}`: true, `{"A":1,"a":2,"":3," ":4}`: true,
+		"{" + most + "}": true, "{" + most + `, "n0":1}`: false, "{" + most + `, "n29":1}`: false, `[{"x":` + "{" + most + `, "n8":[]}}]`: false,
+		`{"a":1,"\u0061":2}`: false, `{"a\/b":1,"a/b":2}`: false, `{"":1,"":2}`: false, `[1,[{"b":{"c":0, "c" :0}}]]`: false, `{"a":"\\","a":1}`: false,
+		`{"é":1,"\u00e9":2}`: false, `{"a":[],"b":{},"a":{}}`: false,
+	} {
+		a.answer = func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, body)
+		}
+		if raw, err := a.call("x", `{}`); (err == nil) != good || good && !json.Valid([]byte(raw)) {
+			t.Errorf("%s: %s %v", body, raw, err)
+		}
+	}
+}
+
 // A credential that is refused before its time is told of, and the request goes out once more, whole, with another one:
 // never without one, and never a third time.
 func TestRefusedCredential(t *testing.T) {

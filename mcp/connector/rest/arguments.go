@@ -185,14 +185,14 @@ func (b *body) bytes() bool {
 // its place.
 func (o *operation) nameArguments() {
 	// the body has its name first: it has no place to be told apart by
-	seen := map[string]bool{"body": o.body != nil}
+	o.names = map[string]bool{"body": o.body != nil}
 	for i := range o.parameters {
 		p := &o.parameters[i]
 		p.argument = p.name
-		for seen[p.argument] {
+		for o.names[p.argument] {
 			p.argument += "_in_" + p.in
 		}
-		seen[p.argument] = true
+		o.names[p.argument] = true
 		if p.in == "query" && narrows(p.name) {
 			o.limits = append(o.limits, p.argument)
 		}

@@ -18,7 +18,7 @@
 //	          → request: each value encoded whole, in its place    style.go, request.go
 //	          → headers built anew: credential, who asks           source.go
 //	          → answer: bounded, without the credential if the
-//	            API repeats it, as structure and as text           answer.go
+//	            API repeats it, as structure and as text           answer.go, compact.go
 //
 // No argument reaches another host, path, header or line than its own. What the API refuses is a result with isError
 // that begins with the status; only what is not the API's answer (no way to it, unreadable) is an error of the

@@ -124,11 +124,25 @@ func (p jsonParser) array(depth int) (*node, error) {
 
 // text is a string.
 func text(s string) *node {
+	if verbatim(s) {
+		return &node{scalar: json.RawMessage(`"` + s + `"`)}
+	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // descriptions are read by models, not by browsers
 	_ = e.Encode(s)        // a string always encodes, into memory
 	return &node{scalar: bytes.TrimSpace(b.Bytes())}
+}
+
+// verbatim reports whether JSON writes each character of s as itself, as it does most names and values: the encoder and
+// the decoder need not look at those.
+func verbatim[T string | json.RawMessage](s T) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // literal is a scalar written as JSON.
@@ -182,6 +196,9 @@ func (n *node) get(name string) *node {
 // str returns a text, "" if n is none.
 func (n *node) str() string {
 	var s string
+	if n != nil && len(n.scalar) > 1 && n.scalar[0] == '"' && verbatim(n.scalar[1:len(n.scalar)-1]) {
+		return string(n.scalar[1 : len(n.scalar)-1])
+	}
 	if n == nil || n.object || n.array || len(n.scalar) == 0 || json.Unmarshal(n.scalar, &s) != nil {
 		return ""
 	}

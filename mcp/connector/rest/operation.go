@@ -24,9 +24,10 @@ type operation struct {
 	path       string // template: "/accounts/{id}"
 	definition json.RawMessage
 	parameters []parameter
-	body       *body    // nil = none is sent
-	wrapped    bool     // the answer is no object: it stands under "result"
-	limits     []string // arguments that make the answer smaller, for the agent to know
+	names      map[string]bool // of the arguments
+	body       *body           // nil = none is sent
+	wrapped    bool            // the answer is no object: it stands under "result"
+	limits     []string        // arguments that make the answer smaller, for the agent to know
 
 	// input and output judge values by the schemas, made ready at the first call; nil = cannot be judged here.
 	input, output func() *jsonschema.Resolved

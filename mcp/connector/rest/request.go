@@ -27,25 +27,19 @@ func faultf(format string, args ...any) error { return fault{fmt.Errorf(format, 
 // arguments are what a tool is called with.
 type arguments struct{ *node }
 
-// readArguments takes them out of the parameters of tools/call, and judges them by the tool's own schema.
-func (o *operation) readArguments(params json.RawMessage) (arguments, error) {
-	var p struct {
-		Arguments json.RawMessage `json:"arguments"`
-	}
-	if err := json.Unmarshal(params, &p); err != nil {
-		return arguments{}, faultf("the call cannot be read")
-	}
-	if len(p.Arguments) == 0 || string(p.Arguments) == "null" {
-		p.Arguments = json.RawMessage("{}")
+// readArguments reads those of a tools/call, and judges them by the tool's own schema. Without any there are none.
+func (o *operation) readArguments(raw json.RawMessage) (arguments, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		raw = json.RawMessage("{}")
 	}
 	// Read twice: as nodes, which keep digits and order for the request, and as Go values, which the judge takes.
-	n, err := parseJSON(p.Arguments)
+	n, err := parseJSON(raw)
 	if err != nil || !n.object {
 		return arguments{}, faultf("the arguments must be one object: %v", err)
 	}
 	if judge := o.input(); judge != nil {
 		var v any
-		if err := json.Unmarshal(p.Arguments, &v); err != nil {
+		if err := json.Unmarshal(raw, &v); err != nil {
 			return arguments{}, faultf("the arguments cannot be read")
 		}
 		if err := judge.Validate(v); err != nil {
@@ -57,15 +51,13 @@ func (o *operation) readArguments(params json.RawMessage) (arguments, error) {
 
 // known refuses arguments that nothing would be made of, also where the schema could not be judged.
 func (o *operation) known(n *node) error {
-	names := map[string]bool{"body": o.body != nil}
 	for _, p := range o.parameters {
-		names[p.argument] = true
 		if p.required && n.get(p.argument) == nil {
 			return faultf("the argument %q is missing", p.argument)
 		}
 	}
 	for _, m := range n.members {
-		if !names[m.name] {
+		if !o.names[m.name] {
 			return faultf("there is no argument %q", m.name)
 		}
 	}

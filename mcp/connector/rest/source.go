@@ -141,12 +141,13 @@ func (s *Source) Do(ctx context.Context, call connector.Call) (json.RawMessage, 
 		return nil, err
 	}
 	var p struct {
-		Name string `json:"name"`
+		Name      string          `json:"name"`
+		Arguments json.RawMessage `json:"arguments"`
 	}
 	if err := json.Unmarshal(call.Params, &p); err != nil || c.byName[p.Name] == nil {
 		return nil, &connector.Error{Code: connector.CodeInvalidParams, Message: "unknown tool"}
 	}
-	result, err := s.send(ctx, c, c.byName[p.Name], call)
+	result, err := s.send(ctx, c, c.byName[p.Name], p.Arguments, call)
 	var f fault
 	if errors.As(err, &f) {
 		return failed(f.Error()), nil
@@ -155,11 +156,11 @@ func (s *Source) Do(ctx context.Context, call connector.Call) (json.RawMessage, 
 }
 
 // send writes the request, and hands the answer on.
-func (s *Source) send(ctx context.Context, c *catalog, o *operation, call connector.Call) (json.RawMessage, error) {
+func (s *Source) send(ctx context.Context, c *catalog, o *operation, raw json.RawMessage, call connector.Call) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout.D())
 	defer cancel()
 	// judged before a credential is asked for: a call that cannot be sent costs the provider nothing
-	args, err := o.readArguments(call.Params)
+	args, err := o.readArguments(raw)
 	if err != nil {
 		return nil, err
 	}
