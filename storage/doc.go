@@ -17,7 +17,7 @@
 //	signins     SHA-256 of the cookie → subject, claims, expiry. Sealed
 //	events      grant id, sequence → journal event
 //	due         kind, time, key: what is to be looked at when. Only an operator's search reads everything
-//	pins        connector, 0, tool → its definition served, and a changed one that waits. Sealed
+//	pins        connector, 0, tool → its definitions served, and a changed one that waits. Sealed
 //
 // A sealed record is bound to its bucket and key (package seal): records cannot be swapped. Times are Unix seconds.
 //
