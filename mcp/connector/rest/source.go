@@ -200,13 +200,14 @@ func (s *Source) ask(ctx context.Context, r *http.Request, call connector.Call) 
 	// read to its end, if that is near: the connection is for the next request
 	_, _ = io.CopyN(io.Discard, resp.Body, maxErrorText)
 	resp.Body.Close()
+	again := r.Clone(ctx) // an API that answers early: the transport may still be writing r
 	if err == nil && r.GetBody != nil {
-		r.Body, err = r.GetBody()
+		again.Body, err = r.GetBody()
 	}
 	if err != nil {
 		return nil, "", err
 	}
-	resp, err = s.sendAs(r, other, call.User)
+	resp, err = s.sendAs(again, other, call.User)
 	return resp, other.Value, err
 }
 
