@@ -219,13 +219,22 @@ func (s *Source) sendAs(r *http.Request, c connector.Credential, user connector.
 	}
 	connector.SetIdentity(r.Header, user)
 	r.Header.Set("User-Agent", "hostedmcp")
-	resp, err := s.http.Do(r)
+	// past the client, which would copy the headers for redirects: none is followed
+	resp, err := s.transport().RoundTrip(r)
 	if err != nil {
 		s.failed(r.Context())
 		return nil, err
 	}
 	s.answered()
 	return resp, nil
+}
+
+// transport is what the client sends by.
+func (s *Source) transport() http.RoundTripper {
+	if s.http.Transport == nil {
+		return http.DefaultTransport
+	}
+	return s.http.Transport
 }
 
 // credential is the call's own, or the static one.
