@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// bench measures calls straight to a connector beside calls through hostedmcp. Each server is a process of its own, as
-// it would be; client and figures are this process's.
+// bench measures calls straight to a connector beside calls through hostedmcp, and for comparison through a reverse proxy
+// of the standard library that does nothing else. Each server is a process of its own, as it would be; client and figures
+// are this process's.
 func bench(r *run) error {
 	s := r.site
 	bare, err := startChild(s.self, "http", "modern", "0")
@@ -24,6 +25,11 @@ func bench(r *run) error {
 		return err
 	}
 	defer bare.stop()
+	proxy, err := startChild(s.self, "proxy", bare.first)
+	if err != nil {
+		return err
+	}
+	defer proxy.stop()
 	pipe, err := startChild(s.self, "stdio", "modern", "0")
 	if err != nil {
 		return err
@@ -43,16 +49,20 @@ func bench(r *run) error {
 	through := func(name string) func() error {
 		return func() error { return u.plain(u.Issuer+"/mcp", name+"__work", u.Access) }
 	}
+	call := func(server *process) func() error {
+		return func() error { return u.plain("http://"+server.first+"/mcp", "work", "none") }
+	}
 	for _, m := range []struct {
-		name   string
-		direct func() error
+		name            string
+		direct, through func() error
 	}{
-		{"web", func() error { return u.plain("http://"+bare.first+"/mcp", "work", "none") }},
-		{"pipe", func() error { return pipe.call() }},
-		{"rest", func() error { return u.get("http://" + bare.first + "/echo?tag=t") }},
+		{"bare proxy", call(bare), call(proxy)}, // what any process in between costs here
+		{"web", call(bare), through("web")},
+		{"pipe", func() error { return pipe.call() }, through("pipe")},
+		{"rest", func() error { return u.get("http://" + bare.first + "/echo?tag=t") }, through("rest")},
 	} {
 		for _, workers := range []int{1, 16, 64} {
-			r.compare(m.name, workers, m.direct, through(m.name))
+			r.compare(m.name, workers, m.direct, m.through)
 		}
 	}
 	srv.stop()
@@ -93,7 +103,7 @@ func (r *run) compare(name string, workers int, direct, through func() error) {
 	}
 	d, t := &out[0], &out[1]
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	r.say("%-4s %2d at a time: direct p50 %.2f ms, p99 %.2f ms, %.0f/s; through p50 %.2f ms, p99 %.2f ms, %.0f/s; added p50 %.2f ms; %.2f of the throughput",
+	r.say("%-10s %2d at a time: direct p50 %.2f ms, p99 %.2f ms, %.0f/s; through p50 %.2f ms, p99 %.2f ms, %.0f/s; added p50 %.2f ms; %.2f of the throughput",
 		name, workers, ms(d.at(50)), ms(d.at(99)), d.rate(), ms(t.at(50)), ms(t.at(99)), t.rate(), ms(t.at(50)-d.at(50)), t.rate()/d.rate())
 }
 
@@ -181,7 +191,7 @@ func startChild(self string, args ...string) (*process, error) {
 		return nil, err
 	}
 	lines := bufio.NewReader(out)
-	if args[0] == "http" {
+	if args[0] != "stdio" {
 		line, err := lines.ReadString('\n')
 		p.first = strings.TrimSpace(line)
 		return p, err

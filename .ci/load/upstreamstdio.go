@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -16,20 +18,28 @@ import (
 // child is this program as a mounted server: `child stdio ERA WHAT` over its pipes, `child http ERA WHAT` on a port that
 // it prints. WHAT is corpus, or how many tools there are besides.
 func child(args []string) {
+	if args[0] == "proxy" {
+		listen(httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: args[1]}))
+	}
 	u := &upstream{modern: args[1] == "modern", corpus: args[2] == "corpus"}
 	u.many, _ = strconv.Atoi(args[2])
 	if args[0] == "http" {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			panic(err) // no loopback: nothing here can run
-		}
 		mux := http.NewServeMux()
 		mux.Handle("/mcp", &overHTTP{upstream: u})
 		mux.HandleFunc("/echo", echo)
-		fmt.Println(l.Addr())
-		panic(http.Serve(l, mux))
+		listen(mux)
 	}
 	(&overStdio{upstream: u, held: held{waiting: map[string]chan json.RawMessage{}}}).serve()
+}
+
+// listen serves HTTP and says where, until the process is killed.
+func listen(h http.Handler) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err) // no loopback: nothing here can run
+	}
+	fmt.Println(l.Addr())
+	panic(http.Serve(l, h))
 }
 
 // overStdio serves an upstream over pipes. One child is one user's: another one in it is a fault.
