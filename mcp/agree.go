@@ -5,10 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"unicode/utf8"
-)
 
-// modernVersion is the first protocol version without sessions. Versions are dates and compare as strings.
-const modernVersion = "2026-07-28"
+	"hostedmcp/mcp/connector"
+)
 
 // Headers of the transport, in net/http's spelling. Go looks headers up in this spelling; on the wire case does not
 // count (RFC 9110 §5.1).
@@ -20,7 +19,7 @@ const (
 )
 
 // modernHeader reports whether the headers alone name the modern era.
-func modernHeader(h http.Header) bool { return h.Get(headerVersion) >= modernVersion }
+func modernHeader(h http.Header) bool { return h.Get(headerVersion) >= connector.ModernVersion }
 
 // modern decides the era of a POST (protocol.md §7, Eras). The body counts without a session only: in one, the era
 // was settled by initialize.

@@ -6,6 +6,7 @@ package mcp
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -156,9 +157,17 @@ func (e *rpcError) body(id []byte) []byte {
 	if id == nil {
 		id = []byte("null")
 	}
-	text, _ := json.Marshal(e.message) // strings always marshal
-	return []byte(`{"jsonrpc":"2.0","id":` + string(id) + `,"error":{"code":` + strconv.Itoa(e.code) +
-		`,"message":` + string(text) + `}}`)
+	return errorBody(id, int64(e.code), e.message, nil)
+}
+
+// errorBody writes an error response (JSON-RPC 2.0 §5.1). data that is no JSON is left out.
+func errorBody(id []byte, code int64, message string, data json.RawMessage) []byte {
+	text, _ := marshal(message) // strings always marshal
+	out := fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":%s`, id, code, text)
+	if json.Valid(data) {
+		out = append(append(out, `,"data":`...), data...)
+	}
+	return append(out, "}}"...)
 }
 
 // writeJSON writes a whole answer. The pipeline has set no-store for all of /mcp.

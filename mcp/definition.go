@@ -53,7 +53,7 @@ func parseDefinition(raw json.RawMessage) (d definition, err error) {
 		return d, errors.New(strings.Join(faults, ", "))
 	case text(valueOf(schema, "type")) != "object":
 		return d, errors.New(`inputSchema must have "type": "object"`)
-	case output != nil && (len(output) == 0 || output[0] != '{'):
+	case output != nil && !isObject(output):
 		return d, errors.New("outputSchema must be an object")
 	}
 	d.headers = paramHeaders(schema)

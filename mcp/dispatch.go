@@ -70,7 +70,7 @@ type work func(st *stream, r *http.Request, k *call) *refusal
 // workFor chooses who answers: we ourselves, or the SDK of the request's era.
 func (s *Server) workFor(r *http.Request, k *call) work {
 	if r.Method == http.MethodGet {
-		if replay, next := k.session.peer.resumes(r.Header.Get("Last-Event-Id")); replay != nil && k.caller.Scope.Contains(replay.scopes) {
+		if replay, next := k.session.peer.resumes(r.Header.Get("Last-Event-Id"), k.caller.Scope); replay != nil {
 			return replay.repeat(next)
 		}
 	}

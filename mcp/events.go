@@ -80,7 +80,7 @@ func (w *writer) event(message []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
-	case w.over, w.ctx.Err() != nil:
+	case w.gone():
 		if w.replay.isRead() {
 			if event, _ := w.replay.add(message, false); event != nil {
 				return nil
@@ -108,8 +108,11 @@ func (w *writer) event(message []byte) error {
 func (w *writer) isDeaf() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return (w.over || w.ctx.Err() != nil) && !w.replay.isRead()
+	return w.gone() && !w.replay.isRead()
 }
+
+// gone reports whether nothing can be written to the connection any more. mu must be held.
+func (w *writer) gone() bool { return w.over || w.ctx.Err() != nil }
 
 // keep holds a message for a client that may come back, and reports whether it can.
 func (w *writer) keep(message []byte) bool {
@@ -134,7 +137,7 @@ func (w *writer) resumable(p *sessionPeer, scopes oauth.Scope) {
 func (w *writer) prime() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.over && !w.committed && w.ctx.Err() == nil && w.begin() == nil {
+	if !w.gone() && !w.committed && w.begin() == nil {
 		w.flush.Flush()
 	}
 }
@@ -150,7 +153,7 @@ func (w *writer) reply(status int, body []byte) {
 		w.peer.retire(w.replay)
 	}
 	switch {
-	case w.over, w.ctx.Err() != nil:
+	case w.gone():
 	case w.committed:
 		if event == nil {
 			event = frame(body)

@@ -65,7 +65,7 @@ func TestAnswerIsLast(t *testing.T) {
 	p.hold.bytes = maxHeld - 300
 	w.reply(200, []byte(`{"id":1,"result":"`+strings.Repeat("x", 400)+`"}`))
 	w.event([]byte(`{"method":"late"}`))
-	defer p.forgetReplays()
+	defer p.end()
 	text := w.replay.text()
 	if strings.Contains(text, "late") || !strings.Contains(text, `"error"`) {
 		t.Error(text)
@@ -76,7 +76,7 @@ func TestAnswerIsLast(t *testing.T) {
 func TestKeptOrNot(t *testing.T) {
 	w, p, _ := resumableWriter(9)
 	w.prime()
-	defer p.forgetReplays()
+	defer p.end()
 	p.hold.bytes = maxHeld
 	if w.keep([]byte(`{"id":"hm1"}`)) {
 		t.Error("kept")
@@ -86,7 +86,7 @@ func TestKeptOrNot(t *testing.T) {
 // TestReplayAfterEnd: a session that has ended keeps nothing.
 func TestReplayAfterEnd(t *testing.T) {
 	w, p, _ := resumableWriter(9)
-	p.forgetReplays()
+	p.end()
 	w.prime()
 	w.event([]byte(`{"method":"m"}`))
 	if n := p.hold.bytes; n != 0 {

@@ -104,7 +104,7 @@ func (ls *listeners) all() []*listener {
 // listen answers subscriptions/listen: what can be listened to, and from then on what happens, until the client goes.
 func (s *Server) listen(ctx context.Context, k *call) (*Result, error) {
 	var want changes
-	if raw := valueOf(k.params, "notifications"); len(raw) == 0 || raw[0] != '{' || json.Unmarshal(raw, &want) != nil {
+	if raw := valueOf(k.params, "notifications"); !isObject(raw) || json.Unmarshal(raw, &want) != nil {
 		return nil, &jsonrpc.Error{Code: codeInvalidParams, Message: "missing or invalid field notifications"}
 	}
 	allowed, watched, err := s.allow(ctx, k, want)
@@ -173,7 +173,7 @@ func (l *listener) tell(method string, params json.RawMessage) bool {
 }
 
 func orObject(object []byte) []byte {
-	if len(object) == 0 || object[0] != '{' {
+	if !isObject(object) {
 		return []byte("{}")
 	}
 	return object

@@ -89,7 +89,8 @@ func (h *hold) release(r *replay, n int) {
 	h.answered = slices.DeleteFunc(h.answered, func(o *replay) bool { return o == r })
 }
 
-// replay is the answer to one call of a session, event by event. mu guards what stands below it; nobody holds that of two.
+// replay is the answer to one call of a session, event by event. mu guards what stands below it. While it is held for a
+// call under way, that of an answered one may be taken, which takes no other.
 type replay struct {
 	id      string      // of the stream; its events are id-0, id-1, ...
 	request []byte      // id of the call
@@ -136,14 +137,14 @@ func (p *sessionPeer) newReplay(request []byte, scopes oauth.Scope) *replay {
 }
 
 // resumes finds what an event id belongs to, and the number of the next event; nil if it is none that this session was
-// given.
-func (p *sessionPeer) resumes(event string) (*replay, int) {
+// given, or the call needed more than scope.
+func (p *sessionPeer) resumes(event string, scope oauth.Scope) (*replay, int) {
 	id, number, _ := strings.Cut(event, "-")
 	n, err := strconv.Atoi(number)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := slices.IndexFunc(p.replays, func(r *replay) bool { return r.id == id })
-	if i < 0 || err != nil || n < 0 || !p.replays[i].reached(n) {
+	if i < 0 || err != nil || n < 0 || !p.replays[i].reached(n) || !scope.Contains(p.replays[i].scopes) {
 		return nil, 0
 	}
 	return p.replays[i], n + 1
@@ -285,13 +286,17 @@ func (p *sessionPeer) forgetReplay(r *replay) {
 	r.drop()
 }
 
-// forgetReplays forgets all, for good: the session has ended.
-func (p *sessionPeer) forgetReplays() {
+// end is for a session that has ended: nobody can come back for answers any more. What is held goes, and so do calls whose
+// connections have broken, or break from now on.
+func (p *sessionPeer) end() {
 	p.mu.Lock()
-	all := p.replays
-	p.replays, p.ended = nil, true
-	p.mu.Unlock()
-	for _, r := range all {
+	defer p.mu.Unlock()
+	p.ended = true
+	for _, c := range p.calls {
+		c.abandon()
+	}
+	for _, r := range p.replays {
 		r.drop()
 	}
+	p.replays = nil
 }

@@ -31,18 +31,27 @@ func breakOff(t *testing.T) *broken {
 	b.w = newWorld(t, func(o *mcp.Options) { o.Tools = []mcp.Tool{b.slow.tool()} })
 	b.token, _ = b.w.login("alice", "c1", "mcp", 1)
 	b.session = b.w.openSession(b.token)
-	ctx, hangUp := context.WithCancel(t.Context())
-	defer hangUp()
-	resp, stream := b.w.open(ctx, b.w.request("POST", callBody(`"7"`, "slow", ""), legacy(b.token, b.session)...))
-	b.event = primed(t, stream)
+	event, _, hangUp := b.w.longCall(callBody(`"7"`, "slow", ""), b.token, b.session)
+	b.event = event
 	hangUp()
-	resp.Body.Close()
 	<-b.slow.began
 	return b
 }
 
+// longCall begins a call in a session and reads how to come back to it; hangUp lets go of the connection.
+func (w *world) longCall(body, token, session string) (event string, stream *bufio.Reader, hangUp func()) {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	w.t.Cleanup(cancel)
+	resp, stream := w.open(ctx, w.request("POST", body, legacy(token, session)...))
+	return primed(w.t, stream), stream, func() {
+		cancel()
+		resp.Body.Close()
+	}
+}
+
 // primed reads the event with which a stream begins that can be taken up again (SEP-1699), and returns its id.
-func primed(t *testing.T, stream *bufio.Reader) string {
+func primed(t testing.TB, stream *bufio.Reader) string {
 	t.Helper()
 	id := strings.TrimPrefix(readUntil(t, stream, "id: "), "id: ")
 	for _, want := range []string{"retry: 1000", "data:", ""} {
@@ -129,8 +138,8 @@ func TestComeBackWithLess(t *testing.T) {
 	full, _ := w.login("alice", "c1", "mcp crm.write", 1)
 	less, _ := w.login("alice", "c1", "mcp", 2)
 	session := w.openSession(full)
-	_, stream := w.open(t.Context(), w.request("POST", callBody("1", "up__t", ""), legacy(full, session)...))
-	b := &broken{w: w, event: primed(t, stream)}
+	event, stream, _ := w.longCall(callBody("1", "up__t", ""), full, session)
+	b := &broken{w: w, event: event}
 	close(release)
 	readUntil(t, stream, "data: ")
 	if a := w.send("GET", "", append(legacy(less, session), "Last-Event-Id", b.event, "Accept", "application/json")...); a.status != 400 {
@@ -178,13 +187,10 @@ func TestTalkWhileAway(t *testing.T) {
 	w := mounting(t, up)
 	token, _ := w.login("alice", "c1", "mcp", 1)
 	session := w.send("POST", strings.Replace(initializeBody("0"), `"capabilities":{}`, `"capabilities":{"elicitation":{}}`, 1), bearer(token)...).header.Get("Mcp-Session-Id")
-	ctx, hangUp := context.WithCancel(t.Context())
-	resp, stream := w.open(ctx, w.request("POST", callBody("1", "up__ask", ""), legacy(token, session)...))
-	event := primed(t, stream)
+	event, _, hangUp := w.longCall(callBody("1", "up__ask", ""), token, session)
 	<-began
 	w.await("the call is looked after", func() bool { return w.gauge("hostedmcp_mcp_streams") == 1 })
 	hangUp()
-	resp.Body.Close()
 	w.await("the connection is known to be broken", func() bool { return w.gauge("hostedmcp_mcp_streams") == 0 })
 	close(broke)
 	_, again := (&broken{w: w}).comeBack(token, session, event)
@@ -240,13 +246,11 @@ func TestManyBroken(t *testing.T) {
 		if err := b.w.server.SetTools([]mcp.Tool{s.tool()}); err != nil {
 			t.Fatal(err)
 		}
-		ctx, hangUp := context.WithCancel(t.Context())
-		resp, stream := b.w.open(ctx, b.w.request("POST", callBody(strconv.Itoa(i), "slow", ""), legacy(b.token, b.session)...))
-		events = append(events, primed(t, stream))
+		event, stream, hangUp := b.w.longCall(callBody(strconv.Itoa(i), "slow", ""), b.token, b.session)
+		events = append(events, event)
 		close(s.release)
 		readUntil(t, stream, "data: ")
 		hangUp()
-		resp.Body.Close()
 	}
 	_, last := b.comeBack(b.token, b.session, events[39])
 	readUntil(t, last, `data: {"jsonrpc":"2.0","id":39`)
@@ -372,12 +376,9 @@ func TestEndedWhileAway(t *testing.T) {
 	w := mounting(t, up)
 	token, grant := w.login("alice", "c1", "mcp", 1)
 	session := w.openSession(token)
-	ctx, hangUp := context.WithCancel(t.Context())
-	resp, stream := w.open(ctx, w.request("POST", callBody("1", "up__wait", ""), legacy(token, session)...))
-	primed(t, stream)
+	_, _, hangUp := w.longCall(callBody("1", "up__wait", ""), token, session)
 	<-began
 	hangUp()
-	resp.Body.Close()
 	w.end(grant, oauth.UserRevoked)
 	<-over
 }
@@ -391,14 +392,8 @@ func TestAbandoned(t *testing.T) {
 			w := mounting(t, up)
 			token, _ := w.login("alice", "c1", "mcp", 1)
 			session := w.openSession(token)
-			ctx, hangUp := context.WithCancel(t.Context())
-			resp, stream := w.open(ctx, w.request("POST", callBody("1", "up__wait", ""), legacy(token, session)...))
-			primed(t, stream)
+			_, _, leave := w.longCall(callBody("1", "up__wait", ""), token, session)
 			<-began
-			leave := func() {
-				hangUp()
-				resp.Body.Close()
-			}
 			end := func() {
 				if a := w.send("DELETE", "", legacy(token, session)...); a.status != 204 {
 					t.Error(a.status)

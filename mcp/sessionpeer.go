@@ -189,7 +189,7 @@ func (p *sessionPeer) answered(m *message) bool {
 // readAnswer returns the result of a response, or its error as the client said it.
 func readAnswer(m message) (json.RawMessage, error) {
 	if !m.failed {
-		if len(m.answer) == 0 || m.answer[0] != '{' {
+		if !isObject(m.answer) {
 			return nil, clientError(errObject)
 		}
 		return m.answer, nil

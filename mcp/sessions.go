@@ -198,8 +198,7 @@ func (ss *sessions) endLocked(s *session) bool {
 	ss.gauge.Dec()
 	s.timer.Stop()
 	close(s.over)
-	s.peer.abandon()
-	s.peer.forgetReplays()
+	s.peer.end()
 	if s.active == 0 {
 		ss.close(s)
 	}

@@ -6,7 +6,6 @@ package mcp
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -21,13 +20,6 @@ import (
 	"hostedmcp/mcp/connector"
 )
 
-// version25 is the last protocol version with sessions, and the only one whose streams can be taken up again from the
-// start (MCP 2025-11-25 "Sending messages to the server", SEP-1699).
-const version25 = "2025-11-25"
-
-// withSessions are the protocol versions that a request in a session may name.
-var withSessions = []string{"2024-11-05", "2025-03-26", "2025-06-18", version25}
-
 // straight reports whether k is a call of a tool about which the SDK has nothing to decide any more. What it would refuse
 // goes to it as ever, and is refused there.
 func straight(r *http.Request, k *call) bool {
@@ -36,13 +28,14 @@ func straight(r *http.Request, k *call) bool {
 	}
 	if !k.modern {
 		version := r.Header.Get(headerVersion)
-		return !k.hasVersion && (version == "" || slices.Contains(withSessions, version))
+		return !k.hasVersion && (version == "" || slices.Contains(connector.LegacyVersions, version))
 	}
 	meta := valueOf(k.params, "_meta")
-	return k.version == modernVersion && isObject(valueOf(meta, metaClientCapabilities)) &&
+	return k.version == connector.ModernVersion && isObject(valueOf(meta, metaClientCapabilities)) &&
 		(valueOf(meta, metaClientInfo) == nil || isObject(valueOf(meta, metaClientInfo)))
 }
 
+// isObject reports whether a JSON value, which begins with no white space, is an object. None is not.
 func isObject(value []byte) bool { return len(value) > 0 && value[0] == '{' }
 
 // accepts reports whether a client takes both forms of an answer, as it must (MCP, Streamable HTTP).
@@ -82,7 +75,9 @@ func (s *Server) answerStraight(st *stream, r *http.Request, k *call) *refusal {
 			return &refusal{rpc: badMessage(codeInvalidRequest, "a request with this id is under way"), id: k.id}
 		}
 		st.halts(cancel)
-		if r.Header.Get(headerVersion) == version25 {
+		// Only of this version do streams begin with an event by which they can be taken up again (MCP 2025-11-25 "Sending
+		// messages to the server", SEP-1699).
+		if r.Header.Get(headerVersion) == connector.LegacyVersion {
 			st.writer.resumable(&k.session.peer, k.needs())
 			defer time.AfterFunc(primeAfter, st.writer.prime).Stop()
 		}
@@ -129,12 +124,7 @@ func faultBody(id []byte, err error) []byte {
 	if !errors.As(err, &e) {
 		e = errInternal
 	}
-	message, _ := marshal(e.Message) // strings always marshal
-	out := fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"error":{"code":%d,"message":%s`, id, e.Code, message)
-	if json.Valid(e.Data) {
-		out = append(append(out, `,"data":`...), e.Data...)
-	}
-	return append(out, "}}"...)
+	return errorBody(id, e.Code, e.Message, e.Data)
 }
 
 // errorStatus is the HTTP status of an error answer: the modern era has some of its own (SEP-2575).
@@ -174,17 +164,6 @@ func (p *sessionPeer) begin(id []byte, c *underway) bool {
 		c.abandon()
 	}
 	return true
-}
-
-// abandon cancels the calls whose connections have broken, now or from now on: the session has ended, and nobody can come
-// back for their answers.
-func (p *sessionPeer) abandon() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ended = true
-	for _, c := range p.calls {
-		c.abandon()
-	}
 }
 
 // abandon cancels the call when its connection breaks, or at once if it has.

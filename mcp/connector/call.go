@@ -8,6 +8,15 @@ import (
 	"hostedmcp/auth/oauth"
 )
 
+// Protocol versions of MCP. They are dates and compare as strings.
+const (
+	ModernVersion = "2026-07-28" // the first without sessions
+	LegacyVersion = "2025-11-25" // the last with sessions
+)
+
+// LegacyVersions are those with sessions that we speak, to clients and to mounted servers.
+var LegacyVersions = []string{"2024-11-05", "2025-03-26", "2025-06-18", LegacyVersion}
+
 // User is who makes a call: the identity of the present request, never that of a session.
 type User struct {
 	Subject  string

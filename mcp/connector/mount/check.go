@@ -31,9 +31,9 @@ func (s *source) Check(ctx context.Context) []oauth.Finding {
 	case err != nil:
 		return append(out, oauth.Bad(name, words(err), s.remedy()))
 	}
-	era := legacyVersion + " or older"
+	era := connector.LegacyVersion + " or older"
 	if s.era.isModern() {
-		era = modernVersion
+		era = connector.ModernVersion
 	}
 	out = append(out, oauth.Good(name, fmt.Sprintf("reachable, protocol %s: %d tools, %d prompts, %d resources",
 		era, len(catalog.Tools), len(catalog.Prompts), len(catalog.Resources)+len(catalog.ResourceTemplates))))

@@ -12,14 +12,7 @@ import (
 	"hostedmcp/mcp/connector"
 )
 
-const (
-	modernVersion  = "2026-07-28" // the first without a handshake
-	legacyVersion  = "2025-11-25" // the last with one
-	methodDiscover = "server/discover"
-)
-
-// legacyVersions are those that a handshake may end in.
-var legacyVersions = []string{"2024-11-05", "2025-03-26", "2025-06-18", legacyVersion}
+const methodDiscover = "server/discover"
 
 // Why there is no link although the server answers.
 var (
@@ -219,9 +212,9 @@ func (s *source) open(ctx context.Context, owner string, from *connector.Call) (
 }
 
 func (l *link) speak(modern bool) {
-	l.modern, l.spoken = modern, legacyVersion
+	l.modern, l.spoken = modern, connector.LegacyVersion
 	if modern {
-		l.spoken = modernVersion
+		l.spoken = connector.ModernVersion
 	}
 }
 
@@ -241,7 +234,7 @@ func (l *link) isModern(ctx context.Context, from *connector.Call) (bool, error)
 	case out.err == nil:
 		o := objectOf(out.result)
 		versions, _ := elements(o.get("supportedVersions"))
-		if slices.ContainsFunc(versions, func(v json.RawMessage) bool { return unquote(v) == modernVersion }) {
+		if slices.ContainsFunc(versions, func(v json.RawMessage) bool { return unquote(v) == connector.ModernVersion }) {
 			l.hello = o
 			return true, nil
 		}
@@ -259,7 +252,7 @@ func (l *link) isModern(ctx context.Context, from *connector.Call) (bool, error)
 // initialize is the handshake of the older era (MCP 2025-11-25 "Lifecycle").
 func (l *link) initialize(ctx context.Context, from *connector.Call) error {
 	params := object{
-		{quote("protocolVersion"), quote(legacyVersion)}, {quote("capabilities"), capabilities(from)},
+		{quote("protocolVersion"), quote(connector.LegacyVersion)}, {quote("capabilities"), capabilities(from)},
 		{quote("clientInfo"), l.src.self},
 	}.bytes()
 	out := l.ask(ctx, methodInitialize, params, from, l.src.cfg.Timeout.D())
@@ -268,7 +261,7 @@ func (l *link) initialize(ctx context.Context, from *connector.Call) error {
 	}
 	l.hello = objectOf(out.result)
 	l.spoken = l.hello.text("protocolVersion")
-	if !slices.Contains(legacyVersions, l.spoken) {
+	if !slices.Contains(connector.LegacyVersions, l.spoken) {
 		return errVersion
 	}
 	if err := l.wire.send(ctx, request(0, "notifications/initialized", nil), from); err != nil {
